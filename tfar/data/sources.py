@@ -1,0 +1,155 @@
+"""Where training images come from, and which of them are held out.
+
+An image is known by its file before any of its pixels is read, and splits are made by file, never by patch.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from tfar.errors import ImageError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+DEMO_TRAINING = ("astronaut.png", "brick.png", "camera.png", "coffee.png", "grass.png", "gravel.png",
+                 "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png")
+DEMO_HELD_OUT = ("chelsea.png", "rocket.jpg", "coins.png")
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image that can be loaded: its name, its size ``(height, width)`` and a function that returns its pixels."""
+
+    name: str
+    size: tuple[int, int]
+    load: Callable[[], np.ndarray]
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file as uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` when the file is gray.
+
+    Transparency is dropped, palettes and CMYK become RGB, and 16-bit gray is scaled to 8 bits.
+
+    Raises:
+        ImageError: naming the file, when it is missing, empty, truncated or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode.startswith("I;16"):
+                return np.uint8(np.asarray(image) >> 8)
+            if image.mode in ("1", "L", "LA"):
+                return np.asarray(image.convert("L"))
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
+
+
+def image_files(folder: str | Path) -> list[Path]:
+    """All image files below a folder, by extension, sorted; :class:`ImageError` when there are none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder")
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+    if not files:
+        raise ImageError(f"{folder}: no image files (looked for {' '.join(EXTENSIONS)})")
+    return files
+
+
+def load_split(source: str, validation: float, patch: int) -> tuple[list[SourceImage], list[SourceImage]]:
+    """Find the images of a source and split them into training and held-out images.
+
+    Args:
+        source: a folder, ``demo`` or ``tfds:NAME``, as in :class:`tfar.recipes.Data`.
+        validation: share of the files to hold out. The demo set has a fixed split.
+        patch: images smaller than this on either side are left out with a warning that names the file.
+
+    Raises:
+        ImageError: when the source does not exist or nothing usable is left to train on.
+    """
+    if source == "demo":
+        folder = demo_folder()
+        training = [_from_file(folder / name) for name in DEMO_TRAINING]
+        held_out = [_from_file(folder / name) for name in DEMO_HELD_OUT]
+    else:
+        images = _tfds_images(source.removeprefix("tfds:")) if source.startswith("tfds:") else _folder_images(source)
+        images = [image for image in images if _large_enough(image, patch)]
+        training, held_out = split(images, validation)
+    if not training:
+        raise ImageError(f"{source}: no usable image of at least {patch}x{patch} pixels to train on")
+    return training, held_out
+
+
+def split(images: Sequence[SourceImage], validation: float) -> tuple[list[SourceImage], list[SourceImage]]:
+    """Split images into training and held-out ones by a hash of the name, so that other files do not matter.
+
+    At least one image is held out when ``validation`` is above 0 and there are two or more.
+    """
+    ordered = sorted(images, key=lambda image: hashlib.sha256(Path(image.name).name.encode()).hexdigest())
+    count = round(validation * len(ordered))
+    if validation > 0 and len(ordered) > 1:
+        count = max(count, 1)
+    return ordered[count:], ordered[:count]
+
+
+def demo_folder() -> Path:
+    """The folder of photographs that the scikit-image wheel carries."""
+    import skimage.data
+
+    return Path(skimage.data.__file__).parent
+
+
+def _from_file(path: Path) -> SourceImage:
+    """The image of a file, of which only the header is read now."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
+    return SourceImage(str(path), (height, width), partial(read_image, path))
+
+
+def _folder_images(folder: str) -> list[SourceImage]:
+    images = []
+    for path in image_files(folder):
+        try:
+            images.append(_from_file(path))
+        except ImageError as error:
+            warnings.warn(f"skipped {error}", stacklevel=2)
+    return images
+
+
+def _tfds_images(name: str) -> list[SourceImage]:
+    """The training images of a TensorFlow Datasets builder, held in memory; its feature is ``image`` or ``hr``."""
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImageError(f"tfds:{name}: not installed, run: pip install tensorflow-datasets") from error
+    images = []
+    for index, record in enumerate(tfds.as_numpy(tfds.load(name, split="train"))):
+        image = record["image"] if "image" in record else record["hr"]
+        image = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
+        images.append(SourceImage(f"tfds:{name}/{index:08d}", image.shape[:2], lambda image=image: image))
+    return images
+
+
+def _large_enough(image: SourceImage, patch: int) -> bool:
+    height, width = image.size
+    if min(height, width) >= patch:
+        return True
+    warnings.warn(f"skipped {image.name}: {width}x{height} is smaller than the {patch}x{patch} patch", stacklevel=2)
+    return False
+
+
+def _reason(error: Exception, path) -> str:
+    """The first line of an error, without the path that the message of tfar names already."""
+    if isinstance(error, UnidentifiedImageError):
+        return "unknown format"
+    return str(error).splitlines()[0].replace(f": {str(path)!r}", "") if str(error) else type(error).__name__

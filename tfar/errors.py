@@ -1,0 +1,21 @@
+"""Errors whose message is meant for the user: one line that names the file or field at fault."""
+
+
+class TfarError(Exception):
+    """Anything the user can mend; the command line prints it without a traceback and exits with 2."""
+
+
+class ImageError(TfarError, ValueError):
+    """An image that cannot be read, decoded or written."""
+
+
+class RecipeError(TfarError, ValueError):
+    """A recipe field that does not exist or cannot have that value."""
+
+
+class CheckpointError(TfarError, ValueError):
+    """A checkpoint, run folder or preset that is missing or belongs to another architecture."""
+
+
+class NonFiniteLoss(TfarError, ArithmeticError):
+    """A loss term became NaN or infinite during training."""

@@ -1,0 +1,31 @@
+"""Patch-wise texture matching (Sajjadi et al., EnhanceNet, 2017; region-aware paper, Eq. 6-8)."""
+
+from keras import ops
+
+
+def gram_matrices(features, patch: int):
+    """Gram matrices of the non-overlapping patches of a feature map (Eq. 7).
+
+    Args:
+        features: ``(B, H, W, N)``; H and W must be multiples of ``patch``.
+        patch: side of the patches in feature pixels.
+
+    Returns:
+        ``(B * H/patch * W/patch, N, N)`` float32: inner products of the N maps over the patch's positions.
+    """
+    height, width, channels = features.shape[1:]
+    rows, columns = height // patch, width // patch
+    x = ops.reshape(ops.cast(features, "float32"), (-1, rows, patch, columns, patch, channels))
+    x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, patch * patch, channels))
+    return ops.matmul(ops.transpose(x, (0, 2, 1)), x)
+
+
+def texture_matching(original_features, restored_features, patch: int):
+    """One layer's term of L_TM: sum of (G - G')^2 / (4 N^2 M^2), averaged over the patches (Eq. 6).
+
+    N is the number of feature maps and M = ``patch`` squared the number of positions. Arguments as
+    :func:`gram_matrices`; returns a scalar, float32.
+    """
+    positions = patch * patch
+    difference = gram_matrices(original_features, patch) - gram_matrices(restored_features, patch)
+    return ops.mean(ops.square(difference / positions)) / 4.0

@@ -1,0 +1,93 @@
+"""The frozen VGG network behind the perceptual and texture losses (Simonyan and Zisserman, 2015)."""
+
+import socket
+import warnings
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from tfar import pixels
+from tfar.errors import CheckpointError, RecipeError
+
+NETWORKS = {
+    "vgg16": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input),
+    "vgg19": (keras.applications.VGG19, keras.applications.vgg19.preprocess_input),
+}
+DOWNLOAD_TIMEOUT = 20.0  # seconds without a byte
+
+
+def vgg_features(network: str, weights: str, layers: Iterable[str]) -> keras.Model:
+    """A frozen VGG that gives the activations of some of its layers, cut after the deepest one.
+
+    Args:
+        network: ``vgg19`` or ``vgg16``.
+        weights: ``imagenet`` lets Keras download the weights; where that fails, one warning says so and the seeded
+            untrained filters of ``random`` are used. A path names a ``.weights.h5`` file of the network without its
+            dense layers, or of its first blocks as far as the layers need.
+        layers: Keras layer names, such as ``block3_conv1`` (relu3_1) or ``block4_pool`` (pool4).
+
+    Returns:
+        A model from RGB images ``(B, H, W, 3)`` in [-1, 1] to ``{layer: activations (B, H', W', C)}``. The papers'
+        loss weights hold for the magnitudes of the original Caffe networks, whose input is BGR 0-255 less a mean.
+
+    Raises:
+        RecipeError: for an unknown network or layer.
+        CheckpointError: when the weights file is missing or of another network.
+    """
+    if network not in NETWORKS:
+        raise RecipeError(f"unknown feature network {network!r}; known: {', '.join(NETWORKS)}")
+    application, preprocess = NETWORKS[network]
+    if weights == "imagenet":
+        vgg = _downloaded(application) or _untrained(application)
+    else:
+        vgg = _untrained(application)
+    names = [layer.name for layer in vgg.layers]
+    wanted = sorted(set(layers), key=lambda name: names.index(name) if name in names else -1)
+    for name in wanted:
+        if name not in names:
+            raise RecipeError(f"{network} has no layer {name!r}; it has: {', '.join(names[1:])}")
+    trunk = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in wanted})
+    if weights not in ("imagenet", "random"):
+        _load(keras.Model(vgg.input, vgg.get_layer(wanted[-1]).output), network, weights)
+    image = keras.Input((None, None, 3), name="image")
+    model = keras.Model(image, trunk(preprocess(pixels.to_255(image))), name=network)
+    model.trainable = False
+    return model
+
+
+def _untrained(application) -> keras.Model:
+    """The network with He-normal filters from a fixed seed."""
+    vgg = application(include_top=False, weights=None)
+    rng = np.random.default_rng(0)
+    for layer in vgg.layers:
+        if layer.weights:
+            kernel, bias = layer.get_weights()
+            scale = np.sqrt(2.0 / np.prod(kernel.shape[:3]))
+            layer.set_weights([rng.normal(0.0, scale, kernel.shape).astype("float32"), np.zeros_like(bias)])
+    return vgg
+
+
+def _downloaded(application) -> keras.Model | None:
+    """The network with ImageNet weights, or None after a warning when they cannot be downloaded."""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        return application(include_top=False, weights="imagenet")
+    except Exception as error:  # Keras wraps every failure of the download in a plain Exception
+        warnings.warn(
+            f"the ImageNet weights of VGG could not be downloaded ({str(error).splitlines()[0]}); the perceptual and "
+            "texture losses use untrained filters, which is good enough for a demonstration only. Pass a local file: "
+            "--set texture.features.weights=FILE.weights.h5", stacklevel=2)
+        return None
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _load(model: keras.Model, network: str, path: str):
+    try:
+        model.load_weights(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such weights file") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not weights of {network} as far as {model.layers[-1].name}") from error

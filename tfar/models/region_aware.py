@@ -1,0 +1,225 @@
+"""Region-aware enhanced decoding with hybrid networks: Edge-CNN, Texture-GAN, orientation-diversity mask, fusion.
+
+==========================  ==================================================================
+the paper                   here
+==========================  ==================================================================
+Fig. 1, Edge-CNN            :func:`edge_cnn`
+Fig. 1, Texture-GAN         :func:`texture_generator`, :func:`srgan_discriminator`
+Section 3.3, mask           :class:`OrientationDiversityMask`
+Section 3.3, merging        :func:`region_aware`
+Eq. 1-3, 4-8, 9-10          ``tfar.losses`` (fidelity, edge, perceptual, texture, adversarial)
+Section 4.1, training       :data:`RECIPES`, entry ``paper``
+==========================  ==================================================================
+
+Deviations and choices (what the text does not say):
+
+- The first convolution is 9x9 and a 3x3 convolution with a skip over the whole stack follows the 16 blocks, as in
+  SRResNet, on which the stack is modelled.
+- The discriminator gives the logit of its probability; the losses apply the sigmoid.
+- The edge label is the Sobel magnitude of the original's luminance on a fixed scale (``tfar.losses.edge``).
+- The detector of reference [5] is taken to be the pattern-complexity one of Wu et al., IEEE TIP 26(6), 2017.
+- ``norm``, ``residual`` and ``stride`` give the practical form of the same networks: no normalisation, the network
+  predicts a correction of the JPEG whose last layer starts at zero, and the stack works at a half of the resolution.
+- The practical recipes also code a share of the patches in gray, start the texture generator from the base network,
+  and draw larger patches than the paper.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfar import pixels
+from tfar.models.blocks import CropLike, DepthToSpace, conv, leaky_relu, normalize, residual_block
+from tfar.recipes import Data, Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
+
+
+def edge_cnn(*, channels: int = 3, filters: int = 64, blocks: int = 16, head: int = 256, norm: str = "batch",
+             residual: bool = False, stride: int = 1) -> keras.Model:
+    """Edge-CNN, the network of the base fidelity layer L_B (Fig. 1, Section 3.1).
+
+    Parameters with the defaults, by hand: entry 9*9*3*64+64 = 15,616; 16 blocks of 2*(3*3*64*64+64 + 4*64) = 74,368;
+    last convolution and its norm 37,184; features 36,928; edges 3*3*64+1 = 577; head 3*3*65*256+256 = 150,016,
+    3*3*256*256+256 = 590,080 and 256*3+3 = 771: 2,021,060 in all, of which 4,224 are moving statistics.
+
+    Args:
+        channels: of the image, 3 or 1.
+        filters: width of the residual stack.
+        blocks: number of residual blocks.
+        head: width of the two convolutions after the branches are joined.
+        norm: ``batch``, ``synchronized`` (batch normalisation over all replicas) or ``none``.
+        residual: predict a correction that is added to the input; otherwise the image itself, through tanh.
+        stride: the stack works on a resolution this many times lower.
+
+    Returns:
+        A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to ``{"image": (B, H, W, channels),
+        "edges": (B, H, W, 1)}``: the restored image and the predicted edge map of the original, both float32.
+    """
+    return _generator("edge_cnn", channels, filters, blocks, head, norm, residual, stride, edges=True)
+
+
+def texture_generator(*, channels: int = 3, filters: int = 64, blocks: int = 16, head: int = 256, norm: str = "batch",
+                      residual: bool = False, stride: int = 1) -> keras.Model:
+    """The generator of Texture-GAN (Fig. 1, Section 3.2): Edge-CNN without the edge branch.
+
+    Parameters with the defaults, by hand: as Edge-CNN less the edge branch (577) and its column of the head's first
+    convolution (3*3*1*256 = 2,304): 2,018,179 in all, of which 4,224 are moving statistics.
+
+    Arguments as :func:`edge_cnn`. Returns a model to ``{"image": (B, H, W, channels)}`` in [-1, 1], float32.
+    """
+    return _generator("texture_generator", channels, filters, blocks, head, norm, residual, stride, edges=False)
+
+
+def _generator(name, channels, filters, blocks, head, norm, residual, stride, *, edges: bool) -> keras.Model:
+    jpeg = keras.Input((None, None, channels), name="jpeg")
+
+    x = layers.ZeroPadding2D(4, name="entry_pad")(jpeg)
+    x = layers.Conv2D(filters, 9, strides=stride, activation="relu", name="entry")(x)
+    entry = x
+    for i in range(1, blocks + 1):
+        x = residual_block(x, filters, norm, name=f"block{i}")
+    x = normalize(conv(x, filters, 3, name="stack"), norm, name="stack_norm")
+    x = layers.Add(name="stack_add")([entry, x])
+
+    def full_size(y, label):
+        if stride > 1:
+            y = DepthToSpace(stride, name=f"{label}_depth_to_space")(y)
+            y = CropLike(name=f"{label}_crop")([y, jpeg])
+        return y
+
+    outputs = {}
+    x = conv(x, filters, 3, name="features")
+    if edges:
+        edge_map = conv(x, stride**2, 3, name="edge_map")
+        outputs["edges"] = layers.Activation("linear", dtype="float32", name="edges")(full_size(edge_map, "edges"))
+        x = layers.Concatenate(name="features_and_edges")([x, edge_map])
+    x = conv(x, head, 3, activation="relu", name="head1")
+    x = conv(x, head, 3, activation="relu", name="head2")
+    start = {"kernel_initializer": "zeros"} if residual else {}
+    x = full_size(conv(x, channels * stride**2, 1, name="to_image", dtype="float32", **start), "image")
+    if residual:
+        outputs["image"] = layers.Add(dtype="float32", name="image")([jpeg, x])
+    else:
+        outputs["image"] = layers.Activation("tanh", dtype="float32", name="image")(x)
+    return keras.Model(jpeg, outputs, name=name)
+
+
+def srgan_discriminator(*, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch") -> keras.Model:
+    """SRGAN's discriminator (Ledig et al., Fig. 4), which Texture-GAN uses.
+
+    Parameters for 224x224 RGB patches, by hand: convolutions 1,792 + 36,928 + 73,856 + 147,584 + 295,168 + 590,080
+    + 1,180,160 + 2,359,808; seven norms of 4 values on 64, 128, 128, 256, 256, 512 and 512 channels 7,424; dense
+    14*14*512*1024+1024 = 102,761,472 and 1,025: 107,455,297 in all.
+
+    Args:
+        channels: of the image.
+        patch: side of the square patches it judges, in pixels; the dense layer needs it fixed.
+        filters: width of the first two convolutions; the later ones are 2, 4 and 8 times as wide.
+        norm: as in :func:`edge_cnn`.
+
+    Returns:
+        A model from images ``(B, patch, patch, channels)`` in [-1, 1] to logits ``(B, 1)``, float32: the logit of the
+        probability that the image is an original.
+    """
+    image = keras.Input((patch, patch, channels), name="image")
+    x = image
+    for i, (width, strides) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)), start=1):
+        x = conv(x, width * filters, 3, strides=strides, name=f"conv{i}")
+        x = leaky_relu(x if i == 1 else normalize(x, norm, name=f"norm{i}"), name=f"leaky{i}")
+    x = layers.Dense(16 * filters, name="dense1")(layers.Flatten(name="flatten")(x))
+    x = leaky_relu(x, name="leaky_dense")
+    logit = layers.Dense(1, dtype="float32", name="logit")(x)
+    return keras.Model(image, logit, name="srgan_discriminator")
+
+
+@keras.saving.register_keras_serializable(package="tfar")
+class OrientationDiversityMask(layers.Layer):
+    """The region mask: 1 where the gradient orientations around a pixel are diverse (texture), 0 elsewhere.
+
+    Wu et al., "Enhanced just noticeable difference model for images with pattern complexity", IEEE TIP 26(6), 2017:
+    Prewitt gradients of the luma, orientations folded to 180 degrees in bins of 12 degrees centred on multiples of
+    12; pixels below the gradient floor share one further bin. The diversity Od of a pixel is the number of different
+    bins among it and its 8 neighbours (1 to 9), and 1 where the pixel itself is below the floor.
+
+    The derivative along each of the 15 directions is one filter of a single convolution, and a direction is a pixel's
+    bin where the squared derivative reaches cos(6 degrees)^2 of the squared magnitude. So the whole layer is
+    convolution, comparison and pooling, which every runtime has.
+
+    Args:
+        threshold: T of Section 3.3; the mask is 1 where Od > T.
+        gradient_floor: gradient magnitude, on the 0-255 scale, from which a pixel has an orientation.
+        majority: side of a square window over which the mask is decided by majority; 1 leaves it as it is.
+
+    Maps an image ``(B, H, W, 3 or 1)`` in [-1, 1] to a mask ``(B, H, W, 1)`` of 0.0 and 1.0, float32.
+    """
+
+    BINS = 15
+
+    def __init__(self, *, threshold: int = 5, gradient_floor: float = 5.0, majority: int = 1, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.threshold = threshold
+        self.gradient_floor = gradient_floor
+        self.majority = majority
+
+    def call(self, image):
+        diversity = self.diversity(image)
+        mask = ops.cast(diversity > self.threshold, "float32")
+        if self.majority > 1:
+            share = ops.average_pool(mask, self.majority, strides=1, padding="same")
+            mask = ops.cast(share > 0.5, "float32")
+        return mask
+
+    def diversity(self, image):
+        """Orientation diversity Od of every pixel, ``(B, H, W, 1)`` float32 in 1 to 9."""
+        image = ops.clip(image, -1.0, 1.0)
+        luma = pixels.to_255(pixels.to_luma(image) if image.shape[-1] == 3 else image)
+        luma = ops.pad(luma, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
+        energy = ops.square(ops.conv(luma, self._directional_prewitt(), padding="valid"))
+        magnitude = ops.mean(energy, axis=-1, keepdims=True) * 2.0
+        valid = ops.cast(magnitude >= self.gradient_floor**2, "float32")
+        in_bin = ops.cast(energy >= magnitude * math.cos(math.pi / 2 / self.BINS) ** 2, "float32")
+        populated = ops.max_pool(ops.concatenate([in_bin * valid, 1.0 - valid], -1), 3, strides=1, padding="same")
+        bins = ops.sum(populated, axis=-1, keepdims=True)
+        return valid * bins + (1.0 - valid)
+
+    def _directional_prewitt(self):
+        """Prewitt derivatives along the centres of the bins, as a kernel ``(3, 3, 1, BINS)``."""
+        across = np.float32([[-1, 0, 1]] * 3) / 3
+        angles = np.pi * np.arange(self.BINS, dtype=np.float32) / self.BINS
+        kernel = across[..., None] * np.cos(angles) + across.T[..., None] * np.sin(angles)
+        return ops.convert_to_tensor(kernel[:, :, None, :])
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 1)
+
+    def get_config(self):
+        config = {"threshold": self.threshold, "gradient_floor": self.gradient_floor, "majority": self.majority}
+        return {**super().get_config(), **config}
+
+
+def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -> keras.Model:
+    """The fused system as one functional graph (Section 3.3): L_T where the mask of L_B is 1, L_B elsewhere.
+
+    Args:
+        base: a network made by :func:`edge_cnn`.
+        texture: a network made by :func:`texture_generator`.
+        mask: parameters of :class:`OrientationDiversityMask`.
+
+    Returns:
+        A model from a JPEG ``(B, H, W, C)`` in [-1, 1] to a dictionary of ``fused``, ``base`` and ``texture``
+        ``(B, H, W, C)`` in [-1, 1] and ``mask`` ``(B, H, W, 1)`` in {0, 1}.
+    """
+    jpeg = keras.Input(base.input_shape[1:], name="jpeg")
+    base_layer = base(jpeg)["image"]
+    texture_layer = texture(jpeg)["image"]
+    region = OrientationDiversityMask(threshold=mask.threshold, gradient_floor=mask.gradient_floor,
+                                      majority=mask.majority, name="mask")(base_layer)
+    difference = layers.Subtract(name="texture_minus_base")([texture_layer, base_layer])
+    transferred = layers.Multiply(name="transferred")([difference, region])
+    fused = layers.Add(name="fused")([base_layer, transferred])
+    outputs = {"fused": fused, "base": base_layer, "texture": texture_layer, "mask": region}
+    return keras.Model(jpeg, outputs, name="region_aware")
+
+
+_TEXTURE_TERMS = {"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}

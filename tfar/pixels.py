@@ -1,0 +1,51 @@
+"""Pixel ranges and colour: the only place that knows 255, 127.5 and the BT.601 numbers.
+
+Outside the networks an image is uint8 RGB (or gray) in [0, 255]; inside it is float32 in [-1, 1].
+Functions that begin with ``to_`` run on the Keras backend and may stand in a graph; the others take NumPy arrays.
+"""
+
+import numpy as np
+from keras import ops
+
+BT601_LUMA = (0.299, 0.587, 0.114)
+
+
+def to_float(image):
+    """Map pixels from [0, 255] (uint8 or float) to float32 in [-1, 1]; any shape."""
+    return ops.cast(image, "float32") / 127.5 - 1.0
+
+
+def to_255(image):
+    """Map float pixels from [-1, 1] to [0, 255] without rounding; any shape."""
+    return (image + 1.0) * 127.5
+
+
+def to_uint8(image):
+    """Map float pixels from [-1, 1] to uint8 in [0, 255], rounded and clipped; any shape."""
+    return ops.cast(ops.round(ops.clip(to_255(ops.cast(image, "float32")), 0.0, 255.0)), "uint8")
+
+
+def to_luma(image):
+    """Full-range BT.601 luma of an image ``(..., 3)``, in the image's own range; returns ``(..., 1)``."""
+    weights = ops.convert_to_tensor(BT601_LUMA, dtype=image.dtype)
+    return ops.sum(image * weights, axis=-1, keepdims=True)
+
+
+def studio_luma(image: np.ndarray) -> np.ndarray:
+    """Limited-range BT.601 luma, as MATLAB's ``rgb2ycbcr`` gives it and as the field's scores use it.
+
+    Args:
+        image: uint8 array ``(H, W, 3)`` RGB, or ``(H, W)`` which is taken to be luma already.
+
+    Returns:
+        uint8 array ``(H, W)``, in [16, 235] for RGB input.
+    """
+    if image.ndim == 2:
+        return image
+    scale = np.float64(BT601_LUMA) * 219.0 / 255.0
+    return np.uint8(np.round(16.0 + image.astype(np.float64) @ scale))
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """Repeat a gray image ``(H, W)`` to ``(H, W, 3)``; an RGB image is returned as it is."""
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)

@@ -1,0 +1,283 @@
+"""Recipes: everything that decides a training, as frozen dataclasses with a JSON form.
+
+A recipe names its networks by the builder in ``tfar.models`` and its loss terms by their key in
+``tfar.training.trainer.TERMS``; both are checked when the training is set up. Unknown fields and values of the wrong
+type raise :class:`~tfar.errors.RecipeError`, in files and on the command line alike.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfar.errors import RecipeError
+
+OPEN_FIELDS = (["options"], ["terms"])  # mappings whose keys are checked by the networks and losses they are for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Where images come from and how patches are made of them.
+
+    Args:
+        source: a folder, ``demo`` (photographs of the scikit-image wheel) or ``tfds:NAME`` (TensorFlow Datasets).
+        validation: share of the files held out, in [0, 1); the split is by file and depends on file names only.
+        quality: lowest and highest JPEG quality factor; drawn uniformly per patch.
+        gray: share of the patches that are coded as grayscale JPEG, in [0, 1]; the others are coded in colour.
+        subsampling: chroma subsampling of the colour patches: ``4:2:0``, ``4:2:2`` or ``4:4:4``.
+        patch: side of the square patches, in pixels.
+        batch: patches per step, over all replicas.
+        patches_per_image: patches of a batch that are cut from one image before the next is drawn; raise it when the
+            photographs are large or do not fit into memory.
+        aligned: cut patches on the 8x8 grid of the JPEG; otherwise at any offset.
+        augment: random flips and quarter turns, after the JPEG.
+    """
+
+    source: str = "demo"
+    validation: float = 0.1
+    quality: tuple[int, int] = (10, 10)
+    gray: float = 0.0
+    subsampling: str = "4:2:0"
+    patch: int = 48
+    batch: int = 16
+    patches_per_image: int = 1
+    aligned: bool = False
+    augment: bool = True
+
+    def __post_init__(self):
+        low, high = self.quality
+        _require(1 <= low <= high <= 100, f"data.quality must be 1 <= low <= high <= 100, got {self.quality}")
+        _require(0 <= self.validation < 1, f"data.validation must be in [0, 1), got {self.validation}")
+        _require(0 <= self.gray <= 1, f"data.gray must be in [0, 1], got {self.gray}")
+        _require(self.patch > 0, f"data.patch must be positive, got {self.patch}")
+        _require(self.batch > 0, f"data.batch must be positive, got {self.batch}")
+        _require(self.patches_per_image > 0, f"data.patches_per_image must be positive, got {self.patches_per_image}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network as the name of its builder in ``tfar.models`` and the builder's keyword arguments."""
+
+    builder: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """The frozen VGG of the perceptual and texture losses; see :func:`tfar.models.features.vgg_features`.
+
+    Args:
+        network: ``vgg19`` or ``vgg16``.
+        weights: ``imagenet`` (Keras downloads it), a ``.weights.h5`` file, or ``random``.
+        perceptual: the Keras layer of the perceptual loss.
+        texture: the Keras layers of the texture matching loss.
+        texture_patch: side of the texture patches, in image pixels (the papers' P).
+    """
+
+    network: str = "vgg19"
+    weights: str = "imagenet"
+    perceptual: str = "block4_pool"
+    texture: tuple[str, ...] = ("block1_conv1", "block2_conv1", "block3_conv1")
+    texture_patch: int = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of training with one weighted sum of losses and fresh optimizers.
+
+    Args:
+        epochs: length of the phase.
+        terms: weight of each loss term; ``adversarial`` among them brings the discriminator in.
+        learning_rate: the peak rate of Adam.
+        decay: ``constant`` or ``cosine`` (to zero at the end of the phase).
+        warmup: steps over which the rate rises linearly from zero.
+    """
+
+    epochs: int
+    terms: dict[str, float]
+    learning_rate: float = 1e-4
+    decay: str = "constant"
+    warmup: int = 0
+
+    def __post_init__(self):
+        _require(self.epochs > 0, f"phase.epochs must be positive, got {self.epochs}")
+        _require(bool(self.terms), "phase.terms must name at least one loss")
+        _require(self.decay in ("constant", "cosine"), f"phase.decay must be constant or cosine, got {self.decay!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """Adam's momenta, gradient clipping and weight averaging, for generator and discriminator alike.
+
+    Args:
+        beta_1: decay of the first moment.
+        beta_2: decay of the second moment.
+        clip_norm: largest global norm of the gradients, per replica; none when null.
+        average: decay of the exponential moving average of the generator's weights (EMA), for example 0.999; the
+            averaged network is the one that is validated and saved. None when null.
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    clip_norm: float | None = None
+    average: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training of one generator.
+
+    Args:
+        generator: the network that restores.
+        discriminator: its opponent in adversarial phases.
+        features: the frozen network behind the terms ``perceptual`` and ``texture``.
+        data: images and patches.
+        optimizer: Adam.
+        phases: what is minimised, in order.
+        steps_per_epoch: batches between two validations (and checkpoints).
+        monitor: the validation figure whose best epoch is kept: ``psnr`` (highest) or a loss term (lowest).
+        precision: Keras dtype policy: ``float32``, ``mixed_bfloat16`` or ``mixed_float16``.
+        seed: of initial weights and patches.
+    """
+
+    generator: Network
+    discriminator: Network | None = None
+    features: Features | None = None
+    data: Data = field(default_factory=Data)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    phases: tuple[Phase, ...]
+    steps_per_epoch: int = 1000
+    monitor: str = "psnr"
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self):
+        _require(bool(self.phases), "phases must not be empty")
+        _require(self.steps_per_epoch > 0, f"steps_per_epoch must be positive, got {self.steps_per_epoch}")
+        policies = ("float32", "mixed_bfloat16", "mixed_float16")
+        _require(self.precision in policies, f"precision must be one of {', '.join(policies)}, got {self.precision!r}")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask:
+    """Parameters of the orientation-diversity mask; see :class:`tfar.models.region_aware.OrientationDiversityMask`."""
+
+    threshold: int = 5
+    gradient_floor: float = 5.0
+    majority: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionAware:
+    """The region-aware system: a base network, a texture network and the mask that chooses between them.
+
+    Args:
+        base: training of Edge-CNN, which gives the base fidelity layer L_B.
+        texture: training of the Texture-GAN, which gives the texture enhancement layer L_T.
+        mask: where L_T is taken.
+        texture_from_base: start the texture generator from the base network's weights wherever the shapes agree.
+    """
+
+    base: Recipe
+    texture: Recipe
+    mask: Mask = field(default_factory=Mask)
+    texture_from_base: bool = False
+
+
+def to_json(recipe) -> str:
+    """The recipe as indented JSON text."""
+    return json.dumps(dataclasses.asdict(recipe), indent=2) + "\n"
+
+
+def from_json(kind: type, text: str):
+    """Read a recipe of class ``kind`` from JSON text; :class:`RecipeError` names an unknown or mistyped field."""
+    try:
+        return _parse(kind, json.loads(text), "recipe")
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"recipe is not valid JSON: {error}") from error
+
+
+def override(recipe, assignments: typing.Iterable[str]):
+    """Return a copy of a recipe with fields replaced.
+
+    Args:
+        recipe: any recipe dataclass.
+        assignments: texts ``path=value``, such as ``base.data.patch=64``, ``base.phases.0.learning_rate=1e-4`` or
+            ``base.generator.options.blocks=8``. The value is JSON; what is not JSON is taken as text.
+
+    Raises:
+        RecipeError: when the path does not exist or the value does not fit it.
+    """
+    tree = json.loads(to_json(recipe))
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        _require(bool(equals), f"expected FIELD=VALUE, got {assignment!r}")
+        *parents, last = path.split(".")
+        node = tree
+        for name in parents:
+            node = _child(node, name, path)
+        if parents[-1:] not in OPEN_FIELDS:
+            _child(node, last, path)
+        node[int(last) if isinstance(node, list) else last] = _value(value)
+    return _parse(type(recipe), tree, "recipe")
+
+
+def _child(node, name: str, path: str):
+    if isinstance(node, dict) and name in node:
+        return node[name]
+    if isinstance(node, list) and name.isdigit() and int(name) < len(node):
+        return node[int(name)]
+    known = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    raise RecipeError(f"recipe has no field {path!r}: {name!r} is not among: {', '.join(map(str, known)) or 'none'}")
+
+
+def _value(text: str):
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _parse(kind, value, path: str):
+    """Build a value of the annotated type ``kind`` from plain JSON values."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        _require(isinstance(value, dict), f"{path}: expected fields, got {value!r}")
+        hints = typing.get_type_hints(kind)
+        for name in value:
+            _require(name in hints, f"{path} has no field {name!r}; it has: {', '.join(hints)}")
+        for f in dataclasses.fields(kind):
+            required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+            _require(f.name in value or not required, f"{path} lacks the field {f.name!r}")
+        return kind(**{name: _parse(hints[name], item, f"{path}.{name}") for name, item in value.items()})
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _parse(next(a for a in arguments if a is not type(None)), value, path)
+    if origin is tuple:
+        _require(isinstance(value, (list, tuple)), f"{path}: expected a list, got {value!r}")
+        repeated = arguments[-1] is Ellipsis
+        _require(repeated or len(value) == len(arguments), f"{path}: expected {len(arguments)} values, got {value!r}")
+        kinds = [arguments[0]] * len(value) if repeated else arguments
+        return tuple(_parse(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(kinds, value)))
+    if origin is dict:
+        _require(isinstance(value, dict), f"{path}: expected a mapping, got {value!r}")
+        return {name: _parse(arguments[1], item, f"{path}.{name}") for name, item in value.items()}
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    _require(type(value) is kind, f"{path}: expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def _require(condition: bool, message: str):
+    if not condition:
+        raise RecipeError(message)

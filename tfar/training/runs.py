@@ -1,0 +1,315 @@
+"""A run: a folder with everything a training writes, from which it goes on where it was interrupted.
+
+    recipe.json          what is trained
+    checkpoints/000012/  after epoch 12: networks, optimizers, state.json; the newest two are kept
+    best.weights.h5      the (averaged) generator at the best epoch on the held-out patches
+    log.csv              one row per epoch
+    tensorboard/         the same, with sample images: tensorboard --logdir RUN
+"""
+
+import csv
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfar import pixels, recipes
+from tfar.data.patches import Patches, PatchDataset, tf_dataset, validation_pairs
+from tfar.data.sources import load_split
+from tfar.errors import CheckpointError, NonFiniteLoss
+from tfar.models import build
+from tfar.recipes import Recipe
+from tfar.training.distribution import choose_strategy, is_chief
+from tfar.training.tensorboard import TensorBoardLog
+from tfar.training.trainer import Trainer
+
+KEPT_CHECKPOINTS = 2
+SAMPLES = 4
+
+
+class Run:
+    """A training in a folder.
+
+    Args:
+        folder: the run folder; made when it does not exist.
+        recipe: what to train. Without it the folder's ``recipe.json`` is read.
+
+    Raises:
+        CheckpointError: when the folder holds no recipe and none is given, or holds another one.
+    """
+
+    def __init__(self, folder: str | Path, recipe: Recipe | None = None):
+        self.folder = Path(folder)
+        file = self.folder / "recipe.json"
+        if file.exists():
+            stored = recipes.from_json(Recipe, file.read_text())
+            if recipe is not None and recipe != stored:
+                raise CheckpointError(f"{self.folder}: this run was made with another recipe; choose a new folder")
+            self.recipe = stored
+        elif recipe is None:
+            raise CheckpointError(f"{self.folder}: no recipe.json, so no run to resume")
+        else:
+            self.recipe = recipe
+            write_atomically(file, lambda part: part.write_text(recipes.to_json(recipe)))
+
+    def train(self, *, strategy: str = "auto", minutes: float | None = None, initial: keras.Model | None = None,
+              verbose: str | int = "auto") -> bool:
+        """Train from the newest checkpoint, or from the start, to the end of the recipe.
+
+        Args:
+            strategy: see :func:`tfar.training.distribution.choose_strategy`.
+            minutes: stop after the epoch in which this time has passed; a later call goes on from there.
+            initial: a network whose weights a new run starts from, layer by layer where name and shapes agree.
+            verbose: progress bar of Keras: ``auto``, 0, 1 or 2.
+
+        Returns:
+            Whether the recipe was trained to its end.
+
+        Raises:
+            ImageError: when there are no images to train on.
+            NonFiniteLoss: when a loss term becomes NaN or infinite.
+        """
+        recipe = self.recipe
+        strategy = choose_strategy(strategy)
+        with strategy.scope():
+            trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync)
+            if initial is not None:
+                _copy_matching_weights(initial, trainer.generator)
+                trainer.averaged_generator.set_weights(trainer.generator.get_weights())
+            callbacks = [StopOnNonFinite(self)]
+            if recipe.optimizer.average is not None:
+                callbacks.append(WeightAverage(recipe.optimizer.average))
+        channels = trainer.generator.input_shape[-1]
+        training, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
+        patches = Patches(training, recipe.data, seed=recipe.seed, channels=channels)
+        validation = validation_pairs(held_out or training, recipe.data, channels=channels)
+        if is_chief(strategy):
+            callbacks += [Checkpoint(self), EpochLog(self, [array[:SAMPLES] for array in validation])]
+        if minutes is not None:
+            callbacks.append(StopAfter(minutes))
+
+        done, end = self.latest_epoch() or 0, 0
+        for phase in recipe.phases:
+            begin, end = end, end + phase.epochs
+            if done >= end:
+                continue
+            with strategy.scope():
+                trainer.begin(phase)
+                if done == self.latest_epoch():
+                    self._restore(trainer, done, optimizers=done > begin)
+            steps = recipe.steps_per_epoch
+            if keras.backend.backend() == "tensorflow":
+                data = {"x": tf_dataset(patches, done * steps, end * steps), "steps_per_epoch": steps}
+            else:
+                data = {"x": PatchDataset(patches, done * steps, steps, workers=os.cpu_count())}
+            trainer.fit(
+                **data, initial_epoch=done, epochs=end, validation_data=validation,
+                validation_batch_size=recipe.data.batch, callbacks=callbacks, verbose=verbose)
+            if trainer.stop_training:
+                return False
+            done = end
+        return True
+
+    def best_generator(self) -> keras.Model:
+        """The generator of the best epoch, in float32; :class:`CheckpointError` before the first epoch's end."""
+        generator = build(self.recipe.generator)
+        load_weights(generator, self.folder / "best.weights.h5")
+        return generator
+
+    def latest_epoch(self) -> int | None:
+        """Number of epochs behind the newest checkpoint, or None when there is none."""
+        return max((int(path.name) for path in self._checkpoints()), default=None)
+
+    def _checkpoints(self) -> list[Path]:
+        return [path for path in self.folder.glob("checkpoints/*") if path.name.isdigit()]
+
+    def save(self, trainer: Trainer, epochs: int, best: float | None):
+        """Write the checkpoint of a trainer after a number of epochs and forget all but the newest ones."""
+        def write(part: Path):
+            part.mkdir(parents=True)
+            for name, network in _networks(trainer).items():
+                network.save_weights(part / f"{name}.weights.h5")
+            for name, optimizer in _optimizers(trainer).items():
+                state = {}
+                optimizer.save_own_variables(state)
+                np.savez(part / f"{name}.npz", **state)
+            (part / "state.json").write_text(json.dumps({"epochs": epochs, "best": best}))
+
+        write_atomically(self.folder / "checkpoints" / f"{epochs:06d}", write)
+        for path in sorted(self._checkpoints())[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(path)
+
+    def _restore(self, trainer: Trainer, epochs: int, *, optimizers: bool):
+        """Load a checkpoint; without the optimizers at the start of a phase, where they are fresh."""
+        folder = self.folder / "checkpoints" / f"{epochs:06d}"
+        for name, network in _networks(trainer).items():
+            load_weights(network, folder / f"{name}.weights.h5")
+        for name, optimizer in _optimizers(trainer).items() if optimizers else ():
+            with np.load(folder / f"{name}.npz") as state:
+                optimizer.load_own_variables(dict(state))
+
+    def best_value(self) -> float | None:
+        """The monitored figure behind ``best.weights.h5``, or None before the first epoch's end."""
+        epochs = self.latest_epoch()
+        if epochs is None:
+            return None
+        return json.loads((self.folder / "checkpoints" / f"{epochs:06d}" / "state.json").read_text())["best"]
+
+
+def load_weights(network: keras.Model, path: str | Path):
+    """Load a ``.weights.h5`` file; :class:`CheckpointError` names the file when it is missing or does not fit."""
+    try:
+        network.load_weights(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such checkpoint") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: weights of another architecture than {network.name}") from error
+
+
+def write_atomically(path: Path, write):
+    """Call ``write(part)`` with a temporary path beside ``path`` and rename the result, so that it is never half there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        write(part)
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Keeps an exponential moving average of the generator's weights in the trainer's averaged generator.
+
+    The decay rises to its final value over the first steps as ``(1 + t) / (10 + t)``.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__()
+        self.decay = decay
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = float(self.model.optimizer.iterations)
+        rest = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
+        for average, weight in zip(self.model.averaged_generator.weights, self.model.generator.weights):
+            average.assign(average + rest * (weight - average))
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Raises :class:`NonFiniteLoss` with the step, the term and the last good checkpoint."""
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self.run = run
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        for name, value in (logs or {}).items():
+            if name != "psnr" and not np.isfinite(float(value)):
+                done = self.run.latest_epoch()
+                kept = f"the last good checkpoint is {self.run.folder / 'checkpoints' / f'{done:06d}'}" if done else (
+                    "there is no checkpoint yet")
+                raise NonFiniteLoss(f"loss term {name!r} became {float(value)} in epoch {self.epoch + 1}, "
+                                    f"step {batch + 1}; {kept}")
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Stops at the end of the epoch in which a number of minutes has passed since the callback was made."""
+
+    def __init__(self, minutes: float):
+        super().__init__()
+        self.deadline = time.monotonic() + 60 * minutes
+
+    def on_epoch_end(self, epoch, logs=None):
+        if time.monotonic() >= self.deadline:
+            self.model.stop_training = True
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Writes a checkpoint after every epoch, and ``best.weights.h5`` when the monitored figure has improved."""
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self.run = run
+        self.best = run.best_value()
+
+    def on_epoch_end(self, epoch, logs=None):
+        monitor = self.run.recipe.monitor
+        value = None if monitor == "last" else float(logs[f"val_{monitor}"]) * (1 if monitor == "psnr" else -1)
+        if value is None or self.best is None or value > self.best:
+            self.best = value
+            write_atomically(self.run.folder / "best.weights.h5", self._save_best)
+        self.run.save(self.model, epoch + 1, self.best)
+
+    def _save_best(self, part: Path):
+        named = part.with_name(f"{part.name}.weights.h5")
+        self.model.averaged_generator.save_weights(named)
+        os.replace(named, part)
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Writes one row of ``log.csv`` and one step of the TensorBoard log per epoch, with sample images."""
+
+    def __init__(self, run: Run, samples: list[np.ndarray]):
+        super().__init__()
+        self.file = run.folder / "log.csv"
+        self.samples = samples
+        self.board = TensorBoardLog(run.folder / "tensorboard")
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = {name: float(value) for name, value in logs.items()}
+        self._append_row({"epoch": epoch + 1, **values})
+        jpeg, original = self.samples
+        restored = self.model.averaged_generator(pixels.to_float(jpeg), training=False)["image"]
+        restored = ops.convert_to_numpy(pixels.to_uint8(restored))
+        strips = [np.concatenate(images, axis=1) for images in zip(jpeg, restored, original)]
+        self.board.write(epoch + 1, values, {"jpeg | restored | original": np.concatenate(strips)})
+
+    def _append_row(self, row: dict[str, float]):
+        """Add a row; when a new phase brings new columns, the file is written anew with all of them."""
+        rows = []
+        if self.file.exists():
+            with open(self.file, newline="") as file:
+                rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
+        rows.append(row)
+        columns = dict.fromkeys(name for r in rows for name in r)
+
+        def write(part: Path):
+            with open(part, "w", newline="") as file:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(rows)
+
+        write_atomically(self.file, write)
+
+
+def _networks(trainer: Trainer) -> dict[str, keras.Model]:
+    networks = {"generator": trainer.generator, "averaged_generator": trainer.averaged_generator,
+                "discriminator": trainer.discriminator}
+    return {name: network for name, network in networks.items() if network is not None}
+
+
+def _optimizers(trainer: Trainer) -> dict[str, keras.optimizers.Optimizer]:
+    optimizers = {"generator_optimizer": trainer.optimizer, "discriminator_optimizer": trainer.discriminator_optimizer}
+    return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
+
+
+def _copy_matching_weights(source: keras.Model, target: keras.Model):
+    """Copy the weights of layers that have the same name and shapes in both networks."""
+    sources = {layer.name: layer for layer in source.layers}
+    for layer in target.layers:
+        given = sources[layer.name].get_weights() if layer.name in sources else []
+        if given and [w.shape for w in given] == [w.shape for w in layer.get_weights()]:
+            layer.set_weights(given)

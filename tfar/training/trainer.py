@@ -1,0 +1,203 @@
+"""The one engine: every paper's training is a recipe that this ``train_step`` carries out."""
+
+import functools
+
+import keras
+from keras import ops
+
+from tfar import pixels
+from tfar.errors import RecipeError
+from tfar.losses import adversarial, edge, fidelity, perceptual, texture
+from tfar.models import build
+from tfar.models.features import vgg_features
+from tfar.recipes import Network, Phase, Recipe
+from tfar.training.gradients import GradientTape
+
+
+class Step:
+    """What the loss terms of one step are computed from; features and judgements are computed once, when needed."""
+
+    def __init__(self, trainer: "Trainer", original, outputs: dict, training: bool):
+        self.trainer = trainer
+        self.original = original
+        self.restored = outputs["image"]
+        self.edges = outputs.get("edges")
+        self.training = training
+
+    @functools.cached_property
+    def original_features(self) -> dict:
+        return self.trainer.features(self.original)
+
+    @functools.cached_property
+    def restored_features(self) -> dict:
+        return self.trainer.features(self.restored)
+
+    @functools.cached_property
+    def restored_logits(self):
+        return self.trainer.discriminator(self.restored, training=self.training)
+
+
+def _perceptual(step: Step):
+    layer = step.trainer.recipe.features.perceptual
+    return perceptual.perceptual(step.original_features[layer], step.restored_features[layer])
+
+
+def _texture(step: Step):
+    options = step.trainer.recipe.features
+    total = 0.0
+    for layer in options.texture:
+        stride = step.original.shape[1] // step.original_features[layer].shape[1]
+        patch = options.texture_patch // stride
+        total += texture.texture_matching(step.original_features[layer], step.restored_features[layer], patch)
+    return total
+
+
+TERMS = {
+    "mse": lambda step: fidelity.mse(step.original, step.restored),
+    "edge": lambda step: edge.edge_fidelity(step.original, step.edges),
+    "perceptual": _perceptual,
+    "texture": _texture,
+    "adversarial": lambda step: adversarial.generator_loss(step.restored_logits),
+}
+FEATURE_TERMS = ("perceptual", "texture")
+
+
+class Trainer(keras.Model):
+    """Trains a generator, and its discriminator in adversarial phases, as a recipe says.
+
+    Each step divides its losses by the number of replicas, because the optimizers add the replicas' gradients up.
+    Every loss term is logged by its name, unweighted; ``psnr`` (dB) is logged too. Validation uses
+    :attr:`averaged_generator`.
+
+    Args:
+        recipe: what to train and how.
+        replicas: number of replicas of the distribution strategy in whose scope the trainer is made.
+
+    Raises:
+        RecipeError: when the recipe names unknown networks or terms, or terms its networks cannot give.
+    """
+
+    def __init__(self, recipe: Recipe, *, replicas: int = 1):
+        super().__init__(name="trainer")
+        keras.utils.set_random_seed(recipe.seed)
+        keras.config.set_dtype_policy(recipe.precision)
+        self.recipe = recipe
+        self.replicas = replicas
+        self.generator = build(recipe.generator)
+        self.discriminator = build(self._sized(recipe.discriminator)) if recipe.discriminator else None
+        self.averaged_generator = self.generator
+        if recipe.optimizer.average is not None:
+            self.averaged_generator = build(recipe.generator)
+            self.averaged_generator.set_weights(self.generator.get_weights())
+        self._check_terms()
+        self.features = self._build_features()
+        keras.config.set_dtype_policy("float32")
+        self._means = {name: keras.metrics.Mean(name=name) for name in self._term_names() + ["psnr"]}
+        self.built = True
+
+    @property
+    def metrics(self):
+        return list(self._means.values())
+
+    def begin(self, phase: Phase):
+        """Set the terms of a phase and give both networks fresh optimizers."""
+        self.phase = phase
+        self.adversarial = "adversarial" in phase.terms
+        self.discriminator_optimizer = self._new_optimizer(self.discriminator) if self.adversarial else None
+        self.compile(optimizer=self._new_optimizer(self.generator), jit_compile=False)
+
+    def train_step(self, batch):
+        jpeg, original = (pixels.to_float(images) for images in batch)
+        values = {}
+        with GradientTape() as tape:
+            # 1. Restore; both networks learn from this one restoration.
+            outputs = self.generator(jpeg, training=True)
+            # 2. Teach the discriminator to tell originals from restorations.
+            if self.adversarial:
+                values["discriminator"] = self._discriminator_step(original, outputs["image"])
+            # 3. Judge the restoration, by the improved discriminator among others.
+            step = Step(self, original, outputs, training=True)
+            values |= {name: TERMS[name](step) for name in self.phase.terms}
+            values["loss"] = sum(weight * values[name] for name, weight in self.phase.terms.items())
+            scaled = self.optimizer.scale_loss(values["loss"] / self.replicas)
+        # 4. Teach the generator.
+        variables = self.generator.trainable_variables
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        return self._log(values, step)
+
+    def test_step(self, batch):
+        jpeg, original = (pixels.to_float(images) for images in batch)
+        step = Step(self, original, self.averaged_generator(jpeg, training=False), training=False)
+        values = {name: TERMS[name](step) for name in self.phase.terms}
+        values["loss"] = sum(weight * values[name] for name, weight in self.phase.terms.items())
+        return self._log(values, step)
+
+    def _discriminator_step(self, original, restored):
+        with GradientTape() as tape:
+            original_logits = self.discriminator(original, training=True)
+            restored_logits = self.discriminator(ops.stop_gradient(restored), training=True)
+            loss = adversarial.discriminator_loss(original_logits, restored_logits)
+            scaled = self.discriminator_optimizer.scale_loss(loss / self.replicas)
+        variables = self.discriminator.trainable_variables
+        self.discriminator_optimizer.apply(tape.gradient(scaled, variables), variables)
+        return loss
+
+    def _log(self, values: dict, step: Step) -> dict:
+        values["psnr"] = ops.psnr(step.original, ops.clip(step.restored, -1.0, 1.0), max_val=2.0)
+        for name, value in values.items():
+            self._means[name].update_state(ops.stop_gradient(value))
+        return {name: self._means[name].result() for name in values}
+
+    def _term_names(self) -> list[str]:
+        terms = list(dict.fromkeys(name for phase in self.recipe.phases for name in phase.terms))
+        return ["loss", *terms, "discriminator"] if "adversarial" in terms else ["loss", *terms]
+
+    def _check_terms(self):
+        recipe = self.recipe
+        needs = {
+            "edge": ("edges" in self.generator.output_names, "a generator with an edge branch"),
+            "adversarial": (self.discriminator is not None, "a discriminator"),
+            **{name: (recipe.features is not None, "features") for name in FEATURE_TERMS},
+        }
+        for name in self._term_names():
+            if name in ("loss", "discriminator"):
+                continue
+            if name not in TERMS:
+                raise RecipeError(f"unknown loss term {name!r}; known: {', '.join(TERMS)}")
+            given, what = needs.get(name, (True, ""))
+            if not given:
+                raise RecipeError(f"the loss term {name!r} needs {what} in the recipe")
+        if recipe.monitor not in ("psnr", "last", *self._term_names()):
+            raise RecipeError(f"monitor must be psnr, last or a loss term of the recipe, got {recipe.monitor!r}")
+
+    def _build_features(self):
+        layers = set()
+        if "perceptual" in self._term_names():
+            layers.add(self.recipe.features.perceptual)
+        if "texture" in self._term_names():
+            layers.update(self.recipe.features.texture)
+        return vgg_features(self.recipe.features.network, self.recipe.features.weights, layers) if layers else None
+
+    def _sized(self, network: Network) -> Network:
+        """The discriminator with the recipe's patch size, which its dense layer needs."""
+        return Network(builder=network.builder, options={"patch": self.recipe.data.patch, **network.options})
+
+    def _new_optimizer(self, network: keras.Model):
+        options, phase = self.recipe.optimizer, self.phase
+        optimizer = keras.optimizers.Adam(
+            _learning_rate(phase, self.recipe.steps_per_epoch), beta_1=options.beta_1, beta_2=options.beta_2,
+            global_clipnorm=options.clip_norm)
+        if self.recipe.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(network.trainable_variables)
+        return optimizer
+
+
+def _learning_rate(phase: Phase, steps_per_epoch: int):
+    if phase.decay == "constant" and not phase.warmup:
+        return phase.learning_rate
+    steps = phase.epochs * steps_per_epoch - phase.warmup
+    warm = {"warmup_target": phase.learning_rate, "warmup_steps": phase.warmup} if phase.warmup else {}
+    start = 0.0 if phase.warmup else phase.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        start, max(steps, 1), alpha=1.0 if phase.decay == "constant" else 0.0, **warm)
