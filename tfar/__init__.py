@@ -1,0 +1,46 @@
+"""tfar: takes the damage of JPEG compression out of photographs.
+
+    import tfar
+    restored = tfar.restore("photo.jpg")            # uint8 array (H, W, 3) or (H, W)
+    restored = tfar.restore(array, layer="base")    # uint8 array in, same shape out
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+__version__ = "0.1.0"
+__all__ = ["Restorer", "__version__", "load", "presets", "restore"]
+
+_HOMES = {"Restorer": "tfar.restoration.restorer", "load": "tfar.presets", "presets": "tfar.presets"}
+
+
+def __getattr__(name: str):
+    """Import what needs Keras when it is first used, so that ``tfar --help`` answers at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfar' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-aware-q10", layer: str | None = None) -> np.ndarray:
+    """Restore an image that JPEG has damaged.
+
+    Args:
+        image: uint8 array ``(H, W, 3)`` RGB or ``(H, W)`` gray, from 1x1 pixel up, or the path of an image file.
+        preset: name of a preset, folder of a run, or ``.keras`` file.
+        layer: ``fused`` (default), ``base`` (most faithful) or ``texture`` (most texture) of a region-aware preset.
+
+    Returns:
+        The restored image, uint8, of the same shape.
+
+    Raises:
+        ImageError: when the file is no readable image, or the array has another dtype or shape.
+        CheckpointError: when there is no such preset.
+    """
+    from tfar.data.sources import read_image
+    from tfar.presets import load
+    from tfar.restoration.restorer import Restorer
+
+    pixels = image if isinstance(image, np.ndarray) else read_image(image)
+    return Restorer(load(preset), layer)(pixels)

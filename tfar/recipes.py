@@ -14,6 +14,7 @@ from typing import Any
 
 from tfar.errors import RecipeError
 
+LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
 OPEN_FIELDS = (["options"], ["terms"])  # mappings whose keys are checked by the networks and losses they are for
 
 

@@ -157,7 +157,7 @@ class OrientationDiversityMask(layers.Layer):
     BINS = 15
 
     def __init__(self, *, threshold: int = 5, gradient_floor: float = 5.0, majority: int = 1, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**kwargs)
         self.threshold = threshold
         self.gradient_floor = gradient_floor
         self.majority = majority
@@ -214,7 +214,7 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
     base_layer = base(jpeg)["image"]
     texture_layer = texture(jpeg)["image"]
     region = OrientationDiversityMask(threshold=mask.threshold, gradient_floor=mask.gradient_floor,
-                                      majority=mask.majority, name="mask")(base_layer)
+                                      majority=mask.majority, dtype="float32", name="mask")(base_layer)
     difference = layers.Subtract(name="texture_minus_base")([texture_layer, base_layer])
     transferred = layers.Multiply(name="transferred")([difference, region])
     fused = layers.Add(name="fused")([base_layer, transferred])
@@ -222,4 +222,60 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
     return keras.Model(jpeg, outputs, name="region_aware")
 
 
-_TEXTURE_TERMS = {"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}
+def _paper() -> RegionAware:
+    """Section 4.1 as it stands; an epoch is as many patches as the 2060 images of the paper's training set."""
+    return RegionAware(
+        base=Recipe(
+            generator=Network(builder="edge_cnn"),
+            data=Data(patch=16, batch=16),
+            phases=(Phase(epochs=2000, terms={"mse": 1.0, "edge": 1.0}),),
+            steps_per_epoch=129),
+        texture=Recipe(
+            generator=Network(builder="texture_generator"),
+            discriminator=Network(builder="srgan_discriminator"),
+            features=Features(),
+            data=Data(patch=224, batch=4),
+            phases=(Phase(epochs=200, terms={"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}),),
+            steps_per_epoch=515,
+            monitor="last"))
+
+
+def _practical(options: dict, *, batch: int, base: Phase, texture: Phase, steps_per_epoch: int) -> RegionAware:
+    """The practical form: no normalisation, global residual, half resolution, and half of the patches in gray.
+
+    The paper's weight of the texture term lets it outweigh every other term by three orders of magnitude when the
+    mean over patches is taken; the weights here bring perceptual and texture terms to the size of the MSE.
+    """
+    options = {"norm": "none", "residual": True, "stride": 2, **options}
+    data = Data(patch=96, batch=batch, gray=0.5)
+    optimizer = Optimizer(clip_norm=0.5, average=0.999)
+    return RegionAware(
+        base=Recipe(
+            generator=Network(builder="edge_cnn", options=options), data=data, optimizer=optimizer, phases=(base,),
+            steps_per_epoch=steps_per_epoch, precision="mixed_bfloat16"),
+        texture=Recipe(
+            generator=Network(builder="texture_generator", options=options),
+            discriminator=Network(builder="srgan_discriminator", options={"filters": 32}),
+            features=Features(perceptual="block3_conv3"), data=data, optimizer=optimizer, phases=(texture,),
+            steps_per_epoch=steps_per_epoch, monitor="last", precision="mixed_bfloat16"),
+        texture_from_base=True)
+
+
+_BASE_TERMS = {"mse": 1.0, "edge": 1.0}
+_TEXTURE_TERMS = {"mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
+
+RECIPES = {
+    "paper": _paper(),
+    "gpu": _practical(
+        {}, batch=64, steps_per_epoch=500,
+        base=Phase(epochs=40, terms=_BASE_TERMS, learning_rate=8e-4, decay="cosine", warmup=500),
+        texture=Phase(epochs=20, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=500)),
+    "cpu": _practical(
+        {"blocks": 8, "head": 64}, batch=16, steps_per_epoch=500,
+        base=Phase(epochs=20, terms=_BASE_TERMS, learning_rate=1e-3, decay="cosine", warmup=250),
+        texture=Phase(epochs=10, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=250)),
+    "demo": _practical(
+        {"filters": 32, "blocks": 4, "head": 32}, batch=16, steps_per_epoch=100,
+        base=Phase(epochs=8, terms=_BASE_TERMS, learning_rate=2e-3, decay="cosine", warmup=50),
+        texture=Phase(epochs=1, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=20)),
+}

@@ -60,3 +60,11 @@ def is_chief(strategy) -> bool:
     resolver = getattr(strategy, "cluster_resolver", None)
     return resolver is None or resolver.task_type in (None, "chief") or (
         resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
+
+
+def barrier(strategy):
+    """Wait until every worker of a cluster has come this far; nothing to wait for elsewhere."""
+    if hasattr(strategy, "cluster_resolver") and strategy.cluster_resolver:
+        import tensorflow as tf
+
+        strategy.reduce("SUM", strategy.run(lambda: tf.constant(1)), axis=None)

@@ -24,6 +24,7 @@ from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.recipes import Recipe
+from tfar.storage import write_atomically
 from tfar.training.distribution import choose_strategy, is_chief
 from tfar.training.tensorboard import TensorBoardLog
 from tfar.training.trainer import Trainer
@@ -57,12 +58,12 @@ class Run:
             self.recipe = recipe
             write_atomically(file, lambda part: part.write_text(recipes.to_json(recipe)))
 
-    def train(self, *, strategy: str = "auto", minutes: float | None = None, initial: keras.Model | None = None,
+    def train(self, *, strategy=None, minutes: float | None = None, initial: keras.Model | None = None,
               verbose: str | int = "auto") -> bool:
         """Train from the newest checkpoint, or from the start, to the end of the recipe.
 
         Args:
-            strategy: see :func:`tfar.training.distribution.choose_strategy`.
+            strategy: made by :func:`tfar.training.distribution.choose_strategy`; by default its ``auto``.
             minutes: stop after the epoch in which this time has passed; a later call goes on from there.
             initial: a network whose weights a new run starts from, layer by layer where name and shapes agree.
             verbose: progress bar of Keras: ``auto``, 0, 1 or 2.
@@ -75,7 +76,7 @@ class Run:
             NonFiniteLoss: when a loss term becomes NaN or infinite.
         """
         recipe = self.recipe
-        strategy = choose_strategy(strategy)
+        strategy = strategy or choose_strategy()
         with strategy.scope():
             trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync)
             if initial is not None:
@@ -125,6 +126,10 @@ class Run:
         """Number of epochs behind the newest checkpoint, or None when there is none."""
         return max((int(path.name) for path in self._checkpoints()), default=None)
 
+    def checkpoint(self, epochs: int) -> Path:
+        """Folder of the checkpoint after a number of epochs."""
+        return self.folder / "checkpoints" / f"{epochs:06d}"
+
     def _checkpoints(self) -> list[Path]:
         return [path for path in self.folder.glob("checkpoints/*") if path.name.isdigit()]
 
@@ -140,13 +145,13 @@ class Run:
                 np.savez(part / f"{name}.npz", **state)
             (part / "state.json").write_text(json.dumps({"epochs": epochs, "best": best}))
 
-        write_atomically(self.folder / "checkpoints" / f"{epochs:06d}", write)
+        write_atomically(self.checkpoint(epochs), write)
         for path in sorted(self._checkpoints())[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(path)
 
     def _restore(self, trainer: Trainer, epochs: int, *, optimizers: bool):
         """Load a checkpoint; without the optimizers at the start of a phase, where they are fresh."""
-        folder = self.folder / "checkpoints" / f"{epochs:06d}"
+        folder = self.checkpoint(epochs)
         for name, network in _networks(trainer).items():
             load_weights(network, folder / f"{name}.weights.h5")
         for name, optimizer in _optimizers(trainer).items() if optimizers else ():
@@ -158,7 +163,7 @@ class Run:
         epochs = self.latest_epoch()
         if epochs is None:
             return None
-        return json.loads((self.folder / "checkpoints" / f"{epochs:06d}" / "state.json").read_text())["best"]
+        return json.loads((self.checkpoint(epochs) / "state.json").read_text())["best"]
 
 
 def load_weights(network: keras.Model, path: str | Path):
@@ -169,22 +174,6 @@ def load_weights(network: keras.Model, path: str | Path):
         raise CheckpointError(f"{path}: no such checkpoint") from error
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: weights of another architecture than {network.name}") from error
-
-
-def write_atomically(path: Path, write):
-    """Call ``write(part)`` with a temporary path beside ``path`` and rename the result, so that it is never half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
-    try:
-        write(part)
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(part, path)
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
 
 
 class WeightAverage(keras.callbacks.Callback):
@@ -205,24 +194,36 @@ class WeightAverage(keras.callbacks.Callback):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Raises :class:`NonFiniteLoss` with the step, the term and the last good checkpoint."""
+    """Raises :class:`NonFiniteLoss` with the step, the term and the last good checkpoint.
+
+    A step's values are looked at when the next step has been started, so that an accelerator is never waited for.
+    """
 
     def __init__(self, run: Run):
         super().__init__()
         self.run = run
         self.epoch = 0
+        self.pending = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        for name, value in (logs or {}).items():
+        self._check()
+        self.pending = (batch + 1, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check()
+        self.pending = None
+
+    def _check(self):
+        step, logs = self.pending or (0, {})
+        for name, value in logs.items():
             if name != "psnr" and not np.isfinite(float(value)):
-                done = self.run.latest_epoch()
-                kept = f"the last good checkpoint is {self.run.folder / 'checkpoints' / f'{done:06d}'}" if done else (
-                    "there is no checkpoint yet")
-                raise NonFiniteLoss(f"loss term {name!r} became {float(value)} in epoch {self.epoch + 1}, "
-                                    f"step {batch + 1}; {kept}")
+                epochs = self.run.latest_epoch()
+                kept = f"the last good checkpoint is {self.run.checkpoint(epochs)}" if epochs else "there is no checkpoint"
+                raise NonFiniteLoss(
+                    f"loss term {name!r} became {float(value)} in epoch {self.epoch + 1}, step {step}; {kept}")
 
 
 class StopAfter(keras.callbacks.Callback):
@@ -250,13 +251,8 @@ class Checkpoint(keras.callbacks.Callback):
         value = None if monitor == "last" else float(logs[f"val_{monitor}"]) * (1 if monitor == "psnr" else -1)
         if value is None or self.best is None or value > self.best:
             self.best = value
-            write_atomically(self.run.folder / "best.weights.h5", self._save_best)
+            write_atomically(self.run.folder / "best.weights.h5", self.model.averaged_generator.save_weights)
         self.run.save(self.model, epoch + 1, self.best)
-
-    def _save_best(self, part: Path):
-        named = part.with_name(f"{part.name}.weights.h5")
-        self.model.averaged_generator.save_weights(named)
-        os.replace(named, part)
 
 
 class EpochLog(keras.callbacks.Callback):

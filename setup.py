@@ -1,0 +1,9 @@
+from setuptools import find_packages, setup
+
+presets = "tfar.saved_models"
+
+setup(
+    packages=[*find_packages(include=["tfar", "tfar.*"]), presets],
+    package_dir={presets: "saved_models"},
+    package_data={presets: ["*/*"]},
+)

@@ -1,0 +1,199 @@
+"""The command ``tfar``: argument parsing only."""
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+from tfar import __version__  # noqa: E402
+from tfar.errors import TfarError  # noqa: E402
+from tfar.presets import DEFAULT  # noqa: E402
+from tfar.recipes import LAYERS  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit code: 0, or 2 after one line on stderr that says what was wrong."""
+    options = _parser().parse_args(arguments)
+    return exit_code(options.run, options)
+
+
+def exit_code(command, options: argparse.Namespace) -> int:
+    """Run a command with its parsed options; what the user can mend becomes one line on stderr and the code 2."""
+    warnings.showwarning = lambda message, *_, **__: print(f"tfar: warning: {message}", file=sys.stderr)
+    try:
+        return command(options)
+    except TfarError as error:
+        print(f"tfar: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 2
+
+
+def start_backend():
+    """Import Keras and its backend and let it find its devices, without the notes TensorFlow prints on stderr meanwhile.
+
+    They come before its log level is heeded and would drown the one line that the user should see.
+    """
+    sys.stderr.flush()
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        import keras
+
+        keras.ops.zeros(1)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tfar", description="Takes the damage of JPEG compression out of photographs.")
+    parser.add_argument("--version", action="version", version=f"tfar {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("restore", help="restore a JPEG, or a folder of them")
+    command.add_argument("input", metavar="IN", help="an image file, or a folder")
+    command.add_argument("output", metavar="OUT", help="the file to write (PNG is lossless), or a folder")
+    _add_preset(command)
+    command.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
+    command.set_defaults(run=_restore)
+
+    command = commands.add_parser("train", help="train the region-aware system")
+    command.add_argument("system", choices=["region-aware"])
+    add_training_arguments(command)
+    command.set_defaults(run=train_region_aware)
+
+    command = commands.add_parser("evaluate", help="score a preset on a folder of originals")
+    command.add_argument("folder", metavar="FOLDER", help="uncompressed originals")
+    _add_preset(command)
+    command.add_argument("--quality", type=int, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
+    command.add_argument("--protocol", nargs="+", choices=["gray", "color"], default=["gray", "color"])
+    command.add_argument("--lpips", metavar="FILE", help="LPIPS weights (.npz), to score that distance too")
+    command.set_defaults(run=_evaluate)
+
+    command = commands.add_parser("export", help="write a preset as SavedModel and TFLite")
+    command.add_argument("output", metavar="FOLDER", help="gets saved_model/ and model.tflite")
+    _add_preset(command)
+    command.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
+    command.set_defaults(run=_export)
+
+    command = commands.add_parser("presets", help="list the trained presets, or show the card of one")
+    command.add_argument("name", nargs="?")
+    command.set_defaults(run=_presets)
+    return parser
+
+
+def add_training_arguments(parser: argparse.ArgumentParser):
+    """The arguments that every training script shares."""
+    parser.add_argument("--recipe", default="demo", help="demo (default), cpu, gpu or paper")
+    parser.add_argument("--data", metavar="SOURCE", help="a folder of photographs, demo, or tfds:NAME")
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", dest="assignments",
+                        help="override recipe fields, such as base.data.patch=64")
+    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16", "mixed_float16"])
+    parser.add_argument("--strategy", default="auto", help="auto (default), one, mirrored or multiworker")
+    parser.add_argument("--run", metavar="FOLDER", help="the run folder (default: a new one in runs/)")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was interrupted")
+    parser.add_argument("--minutes", type=float, help="stop each training after the epoch in which this time passed")
+
+
+def train_region_aware(options: argparse.Namespace) -> int:
+    """Run the region-aware job that parsed training arguments describe."""
+    start_backend()
+    from tfar import recipes
+    from tfar.jobs import region_aware_job
+    from tfar.models.region_aware import RECIPES
+    from tfar.training.distribution import choose_strategy
+    from tfar.training.region_aware import RegionAwareRun
+
+    strategy = choose_strategy(options.strategy)
+    if options.resume:
+        if options.assignments or options.data or options.precision or options.run:
+            raise TfarError("--resume goes on with the run's own recipe; it takes no --set, --data, --precision or --run")
+        run = RegionAwareRun(options.resume)
+    else:
+        if options.recipe not in RECIPES:
+            raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(RECIPES)}")
+        both = [f"{part}.data.source={options.data}" for part in ("base", "texture") if options.data]
+        both += [f"{part}.precision={options.precision}" for part in ("base", "texture") if options.precision]
+        recipe = recipes.override(RECIPES[options.recipe], both + options.assignments)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        run = RegionAwareRun(options.run or Path("runs") / f"region-aware-{options.recipe}-{stamp}", recipe)
+    region_aware_job(run, strategy=strategy, minutes=options.minutes)
+    return 0
+
+
+def _restore(options) -> int:
+    from tfar.restoration.files import plan, restore_files
+
+    pairs = plan(options.input, options.output)
+    start_backend()
+    from tfar.presets import load
+    from tfar.restoration.restorer import Restorer
+
+    restorer = _with_layer(Restorer, load(options.preset), options.layer)
+    failures = 0
+    for source, target, error in restore_files(pairs, restorer):
+        if error:
+            failures += 1
+            print(f"tfar: {error}", file=sys.stderr)
+        else:
+            print(f"{source} -> {target}")
+    return 2 if failures else 0
+
+
+def _evaluate(options) -> int:
+    from tfar.data.sources import image_files, read_image
+
+    files = image_files(options.folder)
+    start_backend()
+    from tfar.evaluation.benchmark import format_table
+    from tfar.evaluation.lpips import Lpips
+    from tfar.jobs import score_layers
+    from tfar.presets import load
+
+    lpips = Lpips(options.lpips) if options.lpips else None
+    images = [(file.name, read_image(file)) for file in files]
+    results = score_layers(load(options.preset), images, qualities=options.quality, names=options.protocol, lpips=lpips)
+    print(f"{options.preset}, means over {len(files)} images of {Path(options.folder).name}\n")
+    print(format_table(results))
+    return 0
+
+
+def _export(options) -> int:
+    start_backend()
+    from tfar.export.saved_model import export_saved_model
+    from tfar.export.tflite import export_tflite
+    from tfar.presets import load
+
+    model, folder = load(options.preset), Path(options.output)
+    output = options.layer or ("fused" if "fused" in model.output else "image")
+    if output not in model.output:
+        raise TfarError(f"{options.preset} is a single network and has no layer {output!r}")
+    export_saved_model(model, folder / "saved_model", output=output)
+    export_tflite(folder / "saved_model", folder / "model.tflite")
+    print(f"{folder / 'saved_model'}\n{folder / 'model.tflite'}")
+    return 0
+
+
+def _presets(options) -> int:
+    from tfar import presets
+
+    print(presets.card(options.name) if options.name else "\n".join(presets.presets()))
+    return 0
+
+
+def _add_preset(parser: argparse.ArgumentParser):
+    parser.add_argument("--preset", default=DEFAULT, help="a preset, a run folder or a .keras file (default: %(default)s)")
+
+
+def _with_layer(make, model, layer):
+    try:
+        return make(model, layer)
+    except ValueError as error:
+        raise TfarError(str(error)) from error

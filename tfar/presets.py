@@ -1,0 +1,61 @@
+"""Trained networks that come with the package: ``saved_models/NAME`` with model.keras, recipe.json, metrics.json, card."""
+
+import functools
+from pathlib import Path
+
+from tfar.errors import CheckpointError
+
+DEFAULT = "region-aware-q10"
+
+
+def presets_folder() -> Path:
+    """``saved_models`` inside the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "saved_models"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "saved_models"
+
+
+def presets() -> list[str]:
+    """Names of the presets at hand, sorted."""
+    return sorted(path.parent.name for path in presets_folder().glob("*/model.keras"))
+
+
+def card(name: str) -> str:
+    """The model card of a preset: what it is, how it was trained, how it scores."""
+    return (_folder(name) / "README.md").read_text()
+
+
+def load(name: str | Path = DEFAULT):
+    """Load a preset, or a network of your own; a network that was loaded before is returned again.
+
+    Args:
+        name: a preset, a run or preset folder with ``model.keras``, or a ``.keras`` file.
+
+    Returns:
+        The network, a ``keras.Model`` in float32: images ``(B, H, W, C)`` in [-1, 1] to a dictionary of outputs.
+
+    Raises:
+        CheckpointError: when there is no such preset or file, or it cannot be read.
+    """
+    path = Path(name) if str(name).endswith(".keras") else _folder(name) / "model.keras"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: Path, _modified: int):
+    import keras
+
+    import tfar.models  # noqa: F401  registers the layers that a saved network may contain
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a Keras model of tfar ({str(error).splitlines()[0]})") from error
+
+
+def _folder(name: str | Path) -> Path:
+    for folder in (presets_folder() / name, Path(name)):
+        if (folder / "model.keras").is_file():
+            return folder
+    raise CheckpointError(f"no preset or folder {str(name)!r} with a model.keras; presets: {', '.join(presets()) or 'none'}")

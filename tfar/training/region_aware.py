@@ -1,0 +1,55 @@
+"""Training of the region-aware system: Edge-CNN, then Texture-GAN, then the fused network."""
+
+from pathlib import Path
+
+import keras
+
+from tfar import recipes
+from tfar.errors import CheckpointError
+from tfar.models.region_aware import region_aware
+from tfar.recipes import RegionAware
+from tfar.storage import write_atomically
+from tfar.training.distribution import barrier, choose_strategy
+from tfar.training.runs import Run
+
+
+class RegionAwareRun:
+    """A run folder of the whole system: ``recipe.json`` and the runs ``base/`` and ``texture/``.
+
+    Args:
+        folder: made when it does not exist.
+        recipe: what to train; without it the folder's own is read.
+
+    Raises:
+        CheckpointError: when no recipe is given and the folder has none, or has another one.
+    """
+
+    def __init__(self, folder: str | Path, recipe: RegionAware | None = None):
+        self.folder = Path(folder)
+        file = self.folder / "recipe.json"
+        if recipe is None:
+            if not file.exists():
+                raise CheckpointError(f"{self.folder}: no recipe.json, so no run to resume")
+            recipe = recipes.from_json(RegionAware, file.read_text())
+        self.recipe = recipe
+        self.base = Run(self.folder / "base", recipe.base)
+        self.texture = Run(self.folder / "texture", recipe.texture)
+        if not file.exists():
+            write_atomically(file, lambda part: part.write_text(recipes.to_json(recipe)))
+
+    def train(self, *, strategy=None, minutes: float | None = None, verbose: str | int = "auto") -> bool:
+        """Train what is left to train; arguments and result as :meth:`tfar.training.runs.Run.train`.
+
+        With ``minutes``, each of the two trainings stops after the epoch in which that time has passed.
+        """
+        strategy = strategy or choose_strategy()
+        finished = self.base.train(strategy=strategy, minutes=minutes, verbose=verbose)
+        barrier(strategy)
+        initial = self.base.best_generator() if self.recipe.texture_from_base else None
+        finished = self.texture.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose) and finished
+        barrier(strategy)
+        return finished
+
+    def fuse(self) -> keras.Model:
+        """The fused network of the best weights of both trainings, in float32."""
+        return region_aware(self.base.best_generator(), self.texture.best_generator(), self.recipe.mask)
