@@ -19,7 +19,7 @@ def encode(image: np.ndarray, quality: int, subsampling: str = "4:2:0") -> bytes
     Raises:
         ValueError: for another dtype, shape, quality or subsampling.
     """
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         raise ValueError(f"expected a uint8 image (H, W) or (H, W, 3), got {image.dtype} {image.shape}")
     if not 1 <= quality <= 100:
         raise ValueError(f"JPEG quality must be 1 to 100, got {quality}")

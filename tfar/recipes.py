@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfar.errors import RecipeError
+from tfar.jpeg import SUBSAMPLINGS
 
 LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
 OPEN_FIELDS = (["options"], ["terms"])  # mappings whose keys are checked by the networks and losses they are for
@@ -52,6 +53,8 @@ class Data:
         _require(1 <= low <= high <= 100, f"data.quality must be 1 <= low <= high <= 100, got {self.quality}")
         _require(0 <= self.validation < 1, f"data.validation must be in [0, 1), got {self.validation}")
         _require(0 <= self.gray <= 1, f"data.gray must be in [0, 1], got {self.gray}")
+        known = self.subsampling in SUBSAMPLINGS
+        _require(known, f"data.subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {self.subsampling!r}")
         _require(self.patch > 0, f"data.patch must be positive, got {self.patch}")
         _require(self.batch > 0, f"data.batch must be positive, got {self.batch}")
         _require(self.patches_per_image > 0, f"data.patches_per_image must be positive, got {self.patches_per_image}")
@@ -105,6 +108,8 @@ class Phase:
     def __post_init__(self):
         _require(self.epochs > 0, f"phase.epochs must be positive, got {self.epochs}")
         _require(bool(self.terms), "phase.terms must name at least one loss")
+        _require(self.learning_rate > 0, f"phase.learning_rate must be positive, got {self.learning_rate}")
+        _require(self.warmup >= 0, f"phase.warmup must not be negative, got {self.warmup}")
         _require(self.decay in ("constant", "cosine"), f"phase.decay must be constant or cosine, got {self.decay!r}")
 
 
@@ -157,6 +162,7 @@ class Recipe:
     def __post_init__(self):
         _require(bool(self.phases), "phases must not be empty")
         _require(self.steps_per_epoch > 0, f"steps_per_epoch must be positive, got {self.steps_per_epoch}")
+        _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
         policies = ("float32", "mixed_bfloat16", "mixed_float16")
         _require(self.precision in policies, f"precision must be one of {', '.join(policies)}, got {self.precision!r}")
 
@@ -224,7 +230,7 @@ def override(recipe, assignments: typing.Iterable[str]):
         node = tree
         for name in parents:
             node = _child(node, name, path)
-        if parents[-1:] not in OPEN_FIELDS:
+        if parents[-1:] not in OPEN_FIELDS or not isinstance(node, dict):
             _child(node, last, path)
         node[int(last) if isinstance(node, list) else last] = _value(value)
     return _parse(type(recipe), tree, "recipe")
@@ -233,7 +239,7 @@ def override(recipe, assignments: typing.Iterable[str]):
 def _child(node, name: str, path: str):
     if isinstance(node, dict) and name in node:
         return node[name]
-    if isinstance(node, list) and name.isdigit() and int(name) < len(node):
+    if isinstance(node, list) and name.isdecimal() and int(name) < len(node):
         return node[int(name)]
     known = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
     raise RecipeError(f"recipe has no field {path!r}: {name!r} is not among: {', '.join(map(str, known)) or 'none'}")

@@ -157,29 +157,31 @@ class _PixelCache:
 
     def __init__(self, capacity: int):
         self.capacity = capacity
-        self._entries: OrderedDict[str, np.ndarray | None] = OrderedDict()
+        self._entries: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._unreadable: set[str] = set()
         self._bytes = 0
         self._lock = threading.Lock()
 
     def get(self, source: SourceImage) -> np.ndarray | None:
         """The pixels of an image, or None, after one warning, when it cannot be read."""
         with self._lock:
+            if source.name in self._unreadable:
+                return None
             if source.name in self._entries:
                 self._entries.move_to_end(source.name)
                 return self._entries[source.name]
         try:
             image = source.load()
         except ImageError as error:
-            warnings.warn(f"skipped {error}", stacklevel=2)
-            image = None
+            with self._lock:
+                if source.name not in self._unreadable:
+                    self._unreadable.add(source.name)
+                    warnings.warn(f"skipped {error}", stacklevel=2)
+            return None
         with self._lock:
             if source.name not in self._entries:
                 self._entries[source.name] = image
-                self._bytes += _size(image)
+                self._bytes += image.nbytes
             while self._bytes > self.capacity and len(self._entries) > 1:
-                self._bytes -= _size(self._entries.popitem(last=False)[1])
+                self._bytes -= self._entries.popitem(last=False)[1].nbytes
         return image
-
-
-def _size(image: np.ndarray | None) -> int:
-    return 0 if image is None else image.nbytes

@@ -19,6 +19,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm",
 DEMO_TRAINING = ("astronaut.png", "brick.png", "camera.png", "coffee.png", "grass.png", "gravel.png",
                  "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png")
 DEMO_HELD_OUT = ("chelsea.png", "rocket.jpg", "coins.png")
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             image.load()
-            if image.mode.startswith("I;16"):
-                return np.uint8(np.asarray(image) >> 8)
+            if image.mode.startswith("I"):
+                return np.uint8(np.clip(np.asarray(image) >> 8, 0, 255))
             if image.mode in ("1", "L", "LA"):
                 return np.asarray(image.convert("L"))
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
 
 
@@ -75,13 +76,11 @@ def load_split(source: str, validation: float, patch: int) -> tuple[list[SourceI
         ImageError: when the source does not exist or nothing usable is left to train on.
     """
     if source == "demo":
-        folder = demo_folder()
-        training = [_from_file(folder / name) for name in DEMO_TRAINING]
-        held_out = [_from_file(folder / name) for name in DEMO_HELD_OUT]
+        training = _large_enough(_demo_images(DEMO_TRAINING), patch)
+        held_out = _large_enough(_demo_images(DEMO_HELD_OUT), patch)
     else:
         images = _tfds_images(source.removeprefix("tfds:")) if source.startswith("tfds:") else _folder_images(source)
-        images = [image for image in images if _large_enough(image, patch)]
-        training, held_out = split(images, validation)
+        training, held_out = split(_large_enough(images, patch), validation)
     if not training:
         raise ImageError(f"{source}: no usable image of at least {patch}x{patch} pixels to train on")
     return training, held_out
@@ -90,12 +89,11 @@ def load_split(source: str, validation: float, patch: int) -> tuple[list[SourceI
 def split(images: Sequence[SourceImage], validation: float) -> tuple[list[SourceImage], list[SourceImage]]:
     """Split images into training and held-out ones by a hash of the name, so that other files do not matter.
 
-    At least one image is held out when ``validation`` is above 0 and there are two or more.
+    At least one image is left to train on and, when ``validation`` is above 0, another one is held out.
     """
     ordered = sorted(images, key=lambda image: hashlib.sha256(Path(image.name).name.encode()).hexdigest())
-    count = round(validation * len(ordered))
-    if validation > 0 and len(ordered) > 1:
-        count = max(count, 1)
+    count = max(round(validation * len(ordered)), 1) if validation > 0 else 0
+    count = min(count, max(len(ordered) - 1, 0))
     return ordered[count:], ordered[:count]
 
 
@@ -106,12 +104,16 @@ def demo_folder() -> Path:
     return Path(skimage.data.__file__).parent
 
 
+def _demo_images(names: Sequence[str]) -> list[SourceImage]:
+    return [_from_file(demo_folder() / name) for name in names]
+
+
 def _from_file(path: Path) -> SourceImage:
     """The image of a file, of which only the header is read now."""
     try:
         with Image.open(path) as image:
             width, height = image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
     return SourceImage(str(path), (height, width), partial(read_image, path))
 
@@ -140,12 +142,14 @@ def _tfds_images(name: str) -> list[SourceImage]:
     return images
 
 
-def _large_enough(image: SourceImage, patch: int) -> bool:
-    height, width = image.size
-    if min(height, width) >= patch:
-        return True
-    warnings.warn(f"skipped {image.name}: {width}x{height} is smaller than the {patch}x{patch} patch", stacklevel=2)
-    return False
+def _large_enough(images: Sequence[SourceImage], patch: int) -> list[SourceImage]:
+    """The images that a patch fits into; the others are left out with a warning."""
+    for image in images:
+        height, width = image.size
+        if min(height, width) < patch:
+            problem = f"{width}x{height} is smaller than the {patch}x{patch} patch"
+            warnings.warn(f"skipped {image.name}: {problem}", stacklevel=2)
+    return [image for image in images if min(image.size) >= patch]
 
 
 def _reason(error: Exception, path) -> str:

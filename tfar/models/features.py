@@ -38,34 +38,34 @@ def vgg_features(network: str, weights: str, layers: Iterable[str]) -> keras.Mod
     if network not in NETWORKS:
         raise RecipeError(f"unknown feature network {network!r}; known: {', '.join(NETWORKS)}")
     application, preprocess = NETWORKS[network]
-    if weights == "imagenet":
-        vgg = _downloaded(application) or _untrained(application)
-    else:
-        vgg = _untrained(application)
+    vgg = _downloaded(application) if weights == "imagenet" else None
+    downloaded = vgg is not None
+    vgg = vgg or application(include_top=False, weights=None)
     names = [layer.name for layer in vgg.layers]
     wanted = sorted(set(layers), key=lambda name: names.index(name) if name in names else -1)
     for name in wanted:
         if name not in names:
             raise RecipeError(f"{network} has no layer {name!r}; it has: {', '.join(names[1:])}")
-    trunk = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in wanted})
+    trunk = keras.Model(vgg.input, vgg.get_layer(wanted[-1]).output)
     if weights not in ("imagenet", "random"):
-        _load(keras.Model(vgg.input, vgg.get_layer(wanted[-1]).output), network, weights)
+        _load(trunk, network, weights)
+    elif not downloaded:
+        _set_untrained(trunk)
+    taps = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in wanted})
     image = keras.Input((None, None, 3), name="image")
-    model = keras.Model(image, trunk(preprocess(pixels.to_255(image))), name=network)
+    model = keras.Model(image, taps(preprocess(pixels.to_255(image))), name=network)
     model.trainable = False
     return model
 
 
-def _untrained(application) -> keras.Model:
-    """The network with He-normal filters from a fixed seed."""
-    vgg = application(include_top=False, weights=None)
+def _set_untrained(vgg: keras.Model):
+    """Give a network He-normal filters from a fixed seed."""
     rng = np.random.default_rng(0)
     for layer in vgg.layers:
         if layer.weights:
-            kernel, bias = layer.get_weights()
+            kernel, bias = layer.weights
             scale = np.sqrt(2.0 / np.prod(kernel.shape[:3]))
-            layer.set_weights([rng.normal(0.0, scale, kernel.shape).astype("float32"), np.zeros_like(bias)])
-    return vgg
+            layer.set_weights([rng.normal(0.0, scale, kernel.shape).astype("float32"), np.zeros(bias.shape, "float32")])
 
 
 def _downloaded(application) -> keras.Model | None:

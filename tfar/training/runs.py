@@ -110,7 +110,7 @@ class Run:
                 data = {"x": PatchDataset(patches, done * steps, steps, workers=os.cpu_count())}
             trainer.fit(
                 **data, initial_epoch=done, epochs=end, validation_data=validation,
-                validation_batch_size=recipe.data.batch, callbacks=callbacks, verbose=verbose)
+                validation_batch_size=recipe.data.batch, shuffle=False, callbacks=callbacks, verbose=verbose)
             if trainer.stop_training:
                 return False
             done = end

@@ -1,0 +1,215 @@
+import dataclasses
+import json
+
+import pytest
+
+from tfar import recipes
+from tfar.errors import RecipeError
+from tfar.models.region_aware import RECIPES
+from tfar.recipes import Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
+
+RECIPE = Recipe(
+    generator=Network(builder="edge_cnn", options={"blocks": 2, "norm": "none"}),
+    features=Features(),
+    phases=(Phase(epochs=3, terms={"mse": 1.0}), Phase(epochs=4, terms={"mse": 1.0, "edge": 0.5})))
+
+
+def edited(path: str, edit) -> str:
+    """RECIPE as JSON text after ``edit(parent, name)`` of the field at ``path``."""
+    node = tree = json.loads(recipes.to_json(RECIPE))
+    *parents, last = path.split("/")
+    for name in parents:
+        node = node[int(name) if isinstance(node, list) else name]
+    edit(node, last)
+    return json.dumps(tree)
+
+
+def changed(path: str, value) -> str:
+    return edited(path, lambda parent, name: parent.update({name: value}))
+
+
+def without(path: str) -> str:
+    return edited(path, lambda parent, name: parent.pop(name))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_json_round_trip(name):
+    recipe = RECIPES[name]
+    assert recipes.from_json(RegionAware, recipes.to_json(recipe)) == recipe
+    assert recipes.from_json(Recipe, recipes.to_json(recipe.texture)) == recipe.texture
+
+
+def test_json_fields_left_out_take_their_defaults():
+    text = '{"generator": {"builder": "edge_cnn"}, "phases": [{"epochs": 2, "terms": {"mse": 1}}]}'
+    expected = Recipe(generator=Network(builder="edge_cnn"), phases=(Phase(epochs=2, terms={"mse": 1.0}),))
+    assert recipes.from_json(Recipe, text) == expected
+
+
+def test_epochs_are_those_of_all_phases():
+    assert RECIPE.epochs == 7
+
+
+def test_recipes_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RECIPE.seed = 1
+
+
+@pytest.mark.parametrize("path", [
+    "sede", "generator/bilder", "data/pach", "features/netwrk", "optimizer/beta", "phases/1/epoch"])
+def test_an_unknown_field_is_named(path):
+    with pytest.raises(RecipeError, match=f"has no field '{path.split('/')[-1]}'"):
+        recipes.from_json(Recipe, changed(path, 1))
+
+
+@pytest.mark.parametrize("path", ["generator", "phases", "generator/builder", "phases/0/epochs", "phases/1/terms"])
+def test_a_missing_field_is_named(path):
+    with pytest.raises(RecipeError, match=f"lacks the field '{path.split('/')[-1]}'"):
+        recipes.from_json(Recipe, without(path))
+
+
+@pytest.mark.parametrize("path, value", [
+    ("generator", "edge_cnn"), ("generator/builder", 3), ("generator/options", [1]), ("discriminator", "srgan"),
+    ("data/source", None), ("data/validation", "0.1"), ("data/quality", 10), ("data/quality", [10]),
+    ("data/quality", [10, 20, 30]), ("data/quality", [10, "20"]), ("data/patch", 48.0), ("data/patch", True),
+    ("data/augment", 1), ("features/texture", "block1_conv1"), ("features/texture", ["block1_conv1", 2]),
+    ("optimizer/clip_norm", "1"), ("optimizer/average", True), ("phases", {}), ("phases/0/terms", ["mse"]),
+    ("phases/0/terms", {"mse": "1"}), ("phases/0/learning_rate", False), ("steps_per_epoch", "many"), ("seed", 0.5)])
+def test_a_value_of_the_wrong_type_is_named(path, value):
+    dotted = path.replace("/", r"\.")
+    with pytest.raises(RecipeError, match=rf"recipe\.{dotted}\S*: expected"):
+        recipes.from_json(Recipe, changed(path, value))
+
+
+@pytest.mark.parametrize("path, value", [
+    ("data/quality", [0, 10]), ("data/quality", [20, 10]), ("data/quality", [10, 101]), ("data/validation", 1.0),
+    ("data/validation", -0.1), ("data/gray", 1.5), ("data/gray", -0.5), ("data/subsampling", "4:1:1"),
+    ("data/patch", 0), ("data/batch", 0), ("data/patches_per_image", 0), ("phases", []), ("phases/0/epochs", 0),
+    ("phases/1/terms", {}), ("phases/0/decay", "linear"), ("phases/0/learning_rate", 0.0),
+    ("phases/0/learning_rate", float("nan")), ("phases/0/warmup", -1), ("steps_per_epoch", 0),
+    ("precision", "float64"), ("seed", -1)])
+def test_a_bad_value_is_named(path, value):
+    *_, parent, name = ["", *path.split("/")]
+    field = {"data": f"data.{name}", "0": f"phase.{name}", "1": f"phase.{name}", "": name}[parent]
+    with pytest.raises(RecipeError, match=f"^{field} must"):
+        recipes.from_json(Recipe, changed(path, value))
+
+
+@pytest.mark.parametrize("text, message", [
+    ("{", "not valid JSON"), ("", "not valid JSON"), ("[]", "expected fields"), ("null", "expected fields")])
+def test_text_that_is_no_recipe_is_refused(text, message):
+    with pytest.raises(RecipeError, match=message):
+        recipes.from_json(Recipe, text)
+
+
+def test_a_whole_number_may_stand_for_a_float():
+    recipe = recipes.from_json(Recipe, changed("data/gray", 1))
+    assert recipe.data.gray == 1.0 and isinstance(recipe.data.gray, float)
+
+
+@pytest.mark.parametrize("assignment, value", [
+    ("seed=7", lambda r: r.seed == 7),
+    ("data.patch=64", lambda r: r.data.patch == 64),
+    ("data.source=/photos/a=b", lambda r: r.data.source == "/photos/a=b"),
+    ("data.quality=[5, 40]", lambda r: r.data.quality == (5, 40)),
+    ("data.quality.1=40", lambda r: r.data.quality == (10, 40)),
+    ("data.augment=false", lambda r: r.data.augment is False),
+    ("optimizer.clip_norm=1", lambda r: r.optimizer.clip_norm == 1.0),
+    ("features=null", lambda r: r.features is None),
+    ("features.texture.2=block2_conv2", lambda r: r.features.texture == ("block1_conv1", "block2_conv1", "block2_conv2")),
+    ("discriminator={\"builder\": \"d\"}", lambda r: r.discriminator == Network(builder="d")),
+    ("phases.1.learning_rate=3e-5", lambda r: [p.learning_rate for p in r.phases] == [1e-4, 3e-5]),
+    ("phases.0.terms.mse=2", lambda r: [p.terms["mse"] for p in r.phases] == [2.0, 1.0]),
+    ("phases.0.terms.edge=0.1", lambda r: r.phases[0].terms == {"mse": 1.0, "edge": 0.1}),
+    ("generator.options.blocks=8", lambda r: r.generator.options == {"blocks": 8, "norm": "none"}),
+    ("generator.options.stride=2", lambda r: r.generator.options == {"blocks": 2, "norm": "none", "stride": 2})])
+def test_override_sets_one_field(assignment, value):
+    before = recipes.to_json(RECIPE)
+    result = recipes.override(RECIPE, [assignment])
+    assert value(result) and not value(RECIPE)
+    assert isinstance(result, Recipe)
+    assert recipes.to_json(RECIPE) == before
+    field = assignment.split(".")[0].split("=")[0]
+    assert dataclasses.replace(result, **{field: getattr(RECIPE, field)}) == RECIPE
+
+
+def test_override_goes_through_a_region_aware_recipe():
+    result = recipes.override(RECIPES["cpu"], ["base.phases.0.epochs=2", "mask.threshold=4", "texture.data.batch=3"])
+    assert (result.base.phases[0].epochs, result.mask.threshold, result.texture.data.batch) == (2, 4, 3)
+    assert result.base.data == RECIPES["cpu"].base.data
+
+
+def test_the_last_of_two_overrides_holds():
+    assert recipes.override(RECIPE, ["seed=3", "data.patch=8", "seed=4"]).seed == 4
+
+
+def test_override_takes_an_optional_value_back():
+    clipped = recipes.override(RECIPE, ["optimizer.clip_norm=1"])
+    assert recipes.override(clipped, ["optimizer.clip_norm=null"]) == RECIPE != clipped
+
+
+def test_no_override_gives_an_equal_recipe():
+    assert recipes.override(RECIPE, []) == RECIPE
+
+
+@pytest.mark.parametrize("path, part", [
+    ("sed", "sed"), ("dta.patch", "dta"), ("data.pach", "pach"), ("data..patch", ""), ("data.patch.x", "x"),
+    ("phase.0.epochs", "phase"), ("phases.2.epochs", "2"), ("phases.-1.epochs", "-1"), ("phases.first.epochs", "first"),
+    ("phases.0.epoch", "epoch"), ("phases.0.term.mse", "term"), ("data.quality.2", "2"), ("generator.option.blocks", "option"),
+    ("generator.options.deep.er", "deep"), ("discriminator.builder", "builder"), ("options.blocks", "options"), ("", "")])
+def test_override_names_the_part_of_the_path_that_does_not_exist(path, part):
+    with pytest.raises(RecipeError, match=f"no field '{path}': '{part}' is not among"):
+        recipes.override(RECIPE, [f"{path}=1"])
+
+
+def test_override_lists_the_fields_there_are():
+    with pytest.raises(RecipeError, match="among: epochs, terms, learning_rate, decay, warmup"):
+        recipes.override(RECIPE, ["phases.0.epoch=1"])
+
+
+@pytest.mark.parametrize("assignment, path", [
+    ("data.patch=big", "data.patch"), ("data.patch=6.5", "data.patch"), ("data.quality=10", "data.quality"),
+    ("data.quality.0=low", "data.quality.0"), ("data.augment=yes", "data.augment"), ("data.patch=", "data.patch"),
+    ("phases.0.terms.mse=much", "phases.0.terms.mse"), ("phases.0.terms=mse", "phases.0.terms"),
+    ("phases.0=5", "phases.0"), ("generator.options=8", "generator.options"), ("generator=edge_cnn", "generator")])
+def test_override_names_the_field_whose_value_has_the_wrong_type(assignment, path):
+    with pytest.raises(RecipeError, match=rf"recipe\.{path}: expected"):
+        recipes.override(RECIPE, [assignment])
+
+
+def test_override_refuses_a_bad_value():
+    with pytest.raises(RecipeError, match="data.gray must be"):
+        recipes.override(RECIPE, ["data.gray=2"])
+
+
+@pytest.mark.parametrize("assignments", [["data.patch"], ["generator.options=8", "generator.options.blocks=2"]])
+def test_override_refuses_what_is_no_assignment_of_a_field(assignments):
+    with pytest.raises(RecipeError, match=assignments[-1].split("=")[0]):
+        recipes.override(RECIPE, assignments)
+
+
+def test_the_paper_recipe_has_the_numbers_of_the_paper():
+    paper = RECIPES["paper"]
+    adam = Optimizer(beta_1=0.9, beta_2=0.999, clip_norm=None, average=None)
+    patches = {"quality": (10, 10), "gray": 0.0, "subsampling": "4:2:0", "patches_per_image": 1}
+
+    base = paper.base
+    assert base.generator == Network(builder="edge_cnn") and base.discriminator is None
+    assert (base.data.patch, base.data.batch, base.optimizer) == (16, 16, adam)
+    assert base.phases == (Phase(epochs=2000, terms={"mse": 1.0, "edge": 1.0}, learning_rate=1e-4, decay="constant"),)
+
+    texture = paper.texture
+    assert texture.generator == Network(builder="texture_generator")
+    assert texture.discriminator == Network(builder="srgan_discriminator")
+    assert (texture.data.patch, texture.data.batch, texture.optimizer) == (224, 4, adam)
+    terms = {"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}
+    assert texture.phases == (Phase(epochs=200, terms=terms, learning_rate=1e-4, decay="constant"),)
+    assert texture.features == Features(
+        network="vgg19", weights="imagenet", perceptual="block4_pool",
+        texture=("block1_conv1", "block2_conv1", "block3_conv1"), texture_patch=16)
+
+    for recipe in (base, texture):
+        assert {name: getattr(recipe.data, name) for name in patches} == patches
+        assert recipe.steps_per_epoch == -(-2060 // recipe.data.batch)
+        assert recipe.precision == "float32"
+    assert paper.mask.threshold == 5 and paper.mask == Mask(threshold=5, gradient_floor=5.0, majority=1)
+    assert paper.texture_from_base is False

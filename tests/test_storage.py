@@ -1,0 +1,129 @@
+import os
+
+import pytest
+
+from tfar.storage import write_atomically
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_folder(*files):
+    def write(part):
+        part.mkdir()
+        for name in files:
+            (part / name).write_text(f"new {name}")
+
+    return write
+
+
+def fail_half_way(part):
+    part.write_text("half")
+    raise RuntimeError("disk full")
+
+
+def fail_in_a_folder(part):
+    write_folder("a", "b")(part)
+    raise RuntimeError("disk full")
+
+
+def old_file(path):
+    path.write_text("old")
+
+
+def old_folder(path):
+    path.mkdir()
+    (path / "kept").write_text("old")
+
+
+def test_writes_a_file_and_makes_its_folders(tmp_path):
+    write_atomically(tmp_path / "deep" / "down" / "a.txt", lambda part: part.write_text("new"))
+    assert (tmp_path / "deep" / "down" / "a.txt").read_text() == "new"
+    assert names(tmp_path / "deep" / "down") == ["a.txt"]
+
+
+def test_takes_the_path_as_text(tmp_path):
+    write_atomically(f"{tmp_path}/a.txt", lambda part: part.write_text("new"))
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_the_part_lies_beside_the_path_with_its_extension(tmp_path):
+    parts = []
+    write_atomically(tmp_path / "model.weights.h5", lambda part: parts.append(part) or part.write_text("new"))
+    assert parts[0].parent == tmp_path
+    assert parts[0].name != "model.weights.h5" and parts[0].name.endswith("model.weights.h5")
+
+
+def test_nothing_is_there_before_the_writer_is_done(tmp_path):
+    def write(part):
+        part.write_text("new")
+        assert not (tmp_path / "a.txt").exists()
+
+    write_atomically(tmp_path / "a.txt", write)
+    assert (tmp_path / "a.txt").exists()
+
+
+def test_replaces_a_file(tmp_path):
+    old_file(tmp_path / "a.txt")
+    write_atomically(tmp_path / "a.txt", lambda part: part.write_text("new"))
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_replaces_a_folder_with_all_that_is_in_it(tmp_path):
+    old_folder(tmp_path / "model")
+    write_atomically(tmp_path / "model", write_folder("a", "b"))
+    assert names(tmp_path / "model") == ["a", "b"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_replaces_a_folder_with_a_file(tmp_path):
+    old_folder(tmp_path / "model")
+    write_atomically(tmp_path / "model", lambda part: part.write_text("new"))
+    assert (tmp_path / "model").read_text() == "new"
+    assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("write", [fail_half_way, fail_in_a_folder])
+def test_a_writer_that_fails_leaves_nothing(tmp_path, write):
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_atomically(tmp_path / "model", write)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("write", [fail_half_way, fail_in_a_folder])
+def test_a_writer_that_fails_leaves_the_old_file(tmp_path, write):
+    old_file(tmp_path / "model")
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_atomically(tmp_path / "model", write)
+    assert (tmp_path / "model").read_text() == "old"
+    assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("write", [fail_half_way, fail_in_a_folder])
+def test_a_writer_that_fails_leaves_the_old_folder(tmp_path, write):
+    old_folder(tmp_path / "model")
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_atomically(tmp_path / "model", write)
+    assert names(tmp_path / "model") == ["kept"]
+    assert names(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("old", [old_file, old_folder])
+def test_a_writer_that_writes_nothing_replaces_nothing(tmp_path, old):
+    old(tmp_path / "model")
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "model", lambda part: None)
+    assert names(tmp_path) == ["model"]
+    if old is old_folder:
+        assert names(tmp_path / "model") == ["kept"]
+
+
+def test_what_a_killed_process_left_does_not_get_in(tmp_path):
+    stale = tmp_path / f".part-{os.getpid()}-model"
+    stale.mkdir()
+    (stale / "half").write_text("half")
+    write_atomically(tmp_path / "model", write_folder("a"))
+    assert names(tmp_path / "model") == ["a"]
+    assert names(tmp_path) == ["model"]

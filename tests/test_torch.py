@@ -1,0 +1,61 @@
+"""The PyTorch backend, in a process that cannot import TensorFlow."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import adversarial_recipe
+
+from tfar import pixels
+from tfar.data.patches import Patches
+from tfar.data.sources import load_split
+from tfar.training.runs import Run
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+
+SCRIPT = """
+import sys
+sys.modules["tensorflow"] = None  # importing it is an error from here on
+import numpy as np
+from keras import ops
+from tiny import adversarial_recipe
+from tfar import pixels
+from tfar.training.runs import Run
+
+folder, jpeg, out = sys.argv[1:]
+run = Run(folder, adversarial_recipe())
+assert not run.train(minutes=0, verbose=0)
+assert Run(folder).train(verbose=0)
+restored = run.best_generator()(pixels.to_float(np.load(jpeg)), training=False)["image"]
+np.save(out, ops.convert_to_numpy(restored))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run made by PyTorch, what its generator makes of a batch of JPEGs, and the batch."""
+    folder = tmp_path_factory.mktemp("torch")
+    recipe = adversarial_recipe()
+    training, _ = load_split("demo", 0.1, recipe.data.patch)
+    jpeg, _ = Patches(training, recipe.data, seed=1).batch(0)
+    np.save(folder / "jpeg.npy", jpeg)
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(Path(__file__).parent)}
+    arguments = [str(folder / name) for name in ("run", "jpeg.npy", "restored.npy")]
+    result = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return Run(folder / "run"), np.load(folder / "restored.npy"), jpeg
+
+
+def test_pytorch_trains_and_resumes_without_tensorflow(trained):
+    run, _, _ = trained
+    assert run.latest_epoch() == 2
+    assert (run.folder / "log.csv").read_text().count("\n") == 3
+
+
+def test_weights_trained_by_pytorch_give_the_same_pixels_in_tensorflow(trained):
+    run, restored, jpeg = trained
+    np.testing.assert_allclose(run.best_generator()(pixels.to_float(jpeg))["image"], restored, atol=1e-5)
