@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -28,20 +29,25 @@ def train_with(strategy, recipe):
         trainer.begin(recipe.phases[-1])
     patches = Patches(training, recipe.data, seed=5)
     history = trainer.fit(tf_dataset(patches, 0, STEPS), epochs=1, steps_per_epoch=STEPS, shuffle=False, verbose=0)
-    networks = [trainer.generator, *([trainer.discriminator] if trainer.discriminator else [])]
-    logs = {name: values[0] for name, values in history.history.items()}
-    return [w for network in networks for w in network.get_weights()], logs
+    networks = [network for network in (trainer.generator, trainer.discriminator) if network is not None]
+    weights = {w.path: w.numpy() for network in networks for w in network.weights if not undetermined(w.path)}
+    return weights, {name: values[0] for name, values in history.history.items()}
+
+
+def undetermined(path):
+    """Biases before a batch normalisation have no gradient but rounding, which Adam makes a step of; means follow."""
+    return re.search(r"\bconv[2-8]/bias|/moving_mean", path) is not None
 
 
 @pytest.mark.parametrize("recipe", [plain_recipe(), adversarial_recipe()], ids=["plain", "adversarial"])
 def test_two_replicas_of_8_take_the_same_step_as_one_of_16(recipe):
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    two = choose_strategy("mirrored")
     assert two.num_replicas_in_sync == 2
     one_weights, one_logs = train_with(tf.distribute.get_strategy(), recipe)
     two_weights, two_logs = train_with(two, recipe)
-    assert len(one_weights) == len(two_weights)
-    for one, other in zip(one_weights, two_weights):
-        np.testing.assert_allclose(other, one, atol=TOLERANCE)
+    assert len(one_weights) == len(two_weights) > 20
+    for (name, one), other in zip(one_weights.items(), two_weights.values()):
+        np.testing.assert_allclose(other, one, atol=TOLERANCE, err_msg=name)
     for name in set(one_logs) - {"psnr"}:  # the PSNR of a batch is no mean over its images
         assert two_logs[name] == pytest.approx(one_logs[name], rel=1e-3), name
 

@@ -5,25 +5,28 @@
     restored = tfar.restore(array, layer="base")    # uint8 array in, same shape out
 """
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
+from tfar import presets
+from tfar.presets import load
+
 __version__ = "0.1.0"
 __all__ = ["Restorer", "__version__", "load", "presets", "restore"]
-
-_HOMES = {"Restorer": "tfar.restoration.restorer", "load": "tfar.presets", "presets": "tfar.presets"}
 
 
 def __getattr__(name: str):
     """Import what needs Keras when it is first used, so that ``tfar --help`` answers at once."""
-    if name not in _HOMES:
+    if name != "Restorer":
         raise AttributeError(f"module 'tfar' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    from tfar.restoration.restorer import Restorer
+
+    return Restorer
 
 
-def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-aware-q10", layer: str | None = None) -> np.ndarray:
+def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-aware-q10",
+            layer: str | None = None) -> np.ndarray:
     """Restore an image that JPEG has damaged.
 
     Args:
@@ -39,7 +42,6 @@ def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-awar
         CheckpointError: when there is no such preset.
     """
     from tfar.data.sources import read_image
-    from tfar.presets import load
     from tfar.restoration.restorer import Restorer
 
     pixels = image if isinstance(image, np.ndarray) else read_image(image)

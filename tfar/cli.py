@@ -1,6 +1,7 @@
 """The command ``tfar``: argument parsing only."""
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ from tfar.recipes import LAYERS  # noqa: E402
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code: 0, or 2 after one line on stderr that says what was wrong."""
     options = _parser().parse_args(arguments)
-    return exit_code(options.run, options)
+    return exit_code(options.execute, options)
 
 
 def exit_code(command, options: argparse.Namespace) -> int:
@@ -32,10 +33,14 @@ def exit_code(command, options: argparse.Namespace) -> int:
         return 2
     except BrokenPipeError:
         return 2
+    except OSError as error:
+        print(f"tfar: {error.filename or 'error'}: {error.strerror or error}", file=sys.stderr)
+        return 2
 
 
-def start_backend():
-    """Import Keras and its backend and let it find its devices, without the notes TensorFlow prints on stderr meanwhile.
+@contextlib.contextmanager
+def starting_backend():
+    """While Keras and its backend start, keep the notes that TensorFlow prints then off stderr.
 
     They come before its log level is heeded and would drown the one line that the user should see.
     """
@@ -43,13 +48,19 @@ def start_backend():
     stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:
-        import keras
-
-        keras.ops.zeros(1)
+        yield
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(null)
+
+
+def start_backend():
+    """Import Keras and its backend and let it find its devices."""
+    with starting_backend():
+        import keras
+
+        keras.ops.zeros(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,30 +73,30 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("output", metavar="OUT", help="the file to write (PNG is lossless), or a folder")
     _add_preset(command)
     command.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
-    command.set_defaults(run=_restore)
+    command.set_defaults(execute=_restore)
 
     command = commands.add_parser("train", help="train the region-aware system")
     command.add_argument("system", choices=["region-aware"])
     add_training_arguments(command)
-    command.set_defaults(run=train_region_aware)
+    command.set_defaults(execute=train_region_aware)
 
     command = commands.add_parser("evaluate", help="score a preset on a folder of originals")
     command.add_argument("folder", metavar="FOLDER", help="uncompressed originals")
     _add_preset(command)
-    command.add_argument("--quality", type=int, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
+    command.add_argument("--quality", type=_quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
     command.add_argument("--protocol", nargs="+", choices=["gray", "color"], default=["gray", "color"])
     command.add_argument("--lpips", metavar="FILE", help="LPIPS weights (.npz), to score that distance too")
-    command.set_defaults(run=_evaluate)
+    command.set_defaults(execute=_evaluate)
 
     command = commands.add_parser("export", help="write a preset as SavedModel and TFLite")
     command.add_argument("output", metavar="FOLDER", help="gets saved_model/ and model.tflite")
     _add_preset(command)
     command.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
-    command.set_defaults(run=_export)
+    command.set_defaults(execute=_export)
 
     command = commands.add_parser("presets", help="list the trained presets, or show the card of one")
     command.add_argument("name", nargs="?")
-    command.set_defaults(run=_presets)
+    command.set_defaults(execute=_presets)
     return parser
 
 
@@ -104,14 +115,16 @@ def add_training_arguments(parser: argparse.ArgumentParser):
 
 def train_region_aware(options: argparse.Namespace) -> int:
     """Run the region-aware job that parsed training arguments describe."""
+    with starting_backend():
+        from tfar.training.distribution import choose_strategy
+
+        strategy = choose_strategy(options.strategy)
     start_backend()
     from tfar import recipes
     from tfar.jobs import region_aware_job
     from tfar.models.region_aware import RECIPES
-    from tfar.training.distribution import choose_strategy
     from tfar.training.region_aware import RegionAwareRun
 
-    strategy = choose_strategy(options.strategy)
     if options.resume:
         if options.assignments or options.data or options.precision or options.run:
             raise TfarError("--resume goes on with the run's own recipe; it takes no --set, --data, --precision or --run")
@@ -184,12 +197,18 @@ def _export(options) -> int:
 def _presets(options) -> int:
     from tfar import presets
 
-    print(presets.card(options.name) if options.name else "\n".join(presets.presets()))
+    print(presets.card(options.name) if options.name else "\n".join(presets.names()))
     return 0
 
 
 def _add_preset(parser: argparse.ArgumentParser):
     parser.add_argument("--preset", default=DEFAULT, help="a preset, a run folder or a .keras file (default: %(default)s)")
+
+
+def _quality(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 100:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a JPEG quality factor from 1 to 100, got {text!r}")
 
 
 def _with_layer(make, model, layer):

@@ -14,14 +14,17 @@ def presets_folder() -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent / "saved_models"
 
 
-def presets() -> list[str]:
+def names() -> list[str]:
     """Names of the presets at hand, sorted."""
     return sorted(path.parent.name for path in presets_folder().glob("*/model.keras"))
 
 
 def card(name: str) -> str:
     """The model card of a preset: what it is, how it was trained, how it scores."""
-    return (_folder(name) / "README.md").read_text()
+    path = _folder(name) / "README.md"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such model card")
+    return path.read_text(encoding="utf-8")
 
 
 def load(name: str | Path = DEFAULT):
@@ -49,13 +52,17 @@ def _load(path: Path, _modified: int):
     import tfar.models  # noqa: F401  registers the layers that a saved network may contain
 
     try:
-        return keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path}: not a Keras model of tfar ({str(error).splitlines()[0]})") from error
+    output = getattr(model, "output", None)
+    if not isinstance(output, dict) or not {"image", "fused"} & output.keys():
+        raise CheckpointError(f"{path}: not a network of tfar that restores images")
+    return model
 
 
 def _folder(name: str | Path) -> Path:
     for folder in (presets_folder() / name, Path(name)):
         if (folder / "model.keras").is_file():
             return folder
-    raise CheckpointError(f"no preset or folder {str(name)!r} with a model.keras; presets: {', '.join(presets()) or 'none'}")
+    raise CheckpointError(f"no preset or folder {str(name)!r} with a model.keras; presets: {', '.join(names()) or 'none'}")

@@ -143,7 +143,8 @@ class Recipe:
         optimizer: Adam.
         phases: what is minimised, in order.
         steps_per_epoch: batches between two validations (and checkpoints).
-        monitor: the validation figure whose best epoch is kept: ``psnr`` (highest) or a loss term (lowest).
+        monitor: the validation figure whose best epoch is kept: ``psnr`` (highest) or a loss term (lowest); ``last``
+            keeps the last epoch.
         precision: Keras dtype policy: ``float32``, ``mixed_bfloat16`` or ``mixed_float16``.
         seed: of initial weights and patches.
     """

@@ -124,6 +124,7 @@ class PatchDataset(keras.utils.PyDataset):
         self.patches = patches
         self.start = start
         self.length = length
+        self._within_epoch = False
 
     def __len__(self):
         return self.length
@@ -131,14 +132,19 @@ class PatchDataset(keras.utils.PyDataset):
     def __getitem__(self, index):
         return self.patches.batch(self.start + index)
 
+    def on_epoch_begin(self):
+        self._within_epoch = True
+
     def on_epoch_end(self):
-        self.start += self.length
+        if self._within_epoch:  # fit calls this before the first epoch, too
+            self.start += self.length
+        self._within_epoch = False
 
 
 def validation_pairs(images: Sequence[SourceImage], data: recipes.Data, *, channels: int = 3):
     """A fixed pair of uint8 arrays ``(JPEG, original)``, one batch of patches of the held-out images.
 
-    There are four patches per image (at least 16, at most 256), cut without augmentation.
+    There are four times as many patches as images (at least 16, at most 256), cut without augmentation.
     """
     count = min(max(4 * len(images), 16), 256)
     fixed = dataclasses.replace(data, batch=count, patches_per_image=1, augment=False)

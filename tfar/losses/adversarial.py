@@ -8,9 +8,11 @@ from keras import ops
 
 def generator_loss(restored_logits):
     """L_Adv = -log D(restored) (region-aware paper, Eq. 9), averaged over the batch; a scalar to minimise."""
-    return ops.mean(ops.softplus(-restored_logits))
+    return ops.mean(ops.softplus(-ops.cast(restored_logits, "float32")))
 
 
 def discriminator_loss(original_logits, restored_logits):
     """L_D = -log D(original) - log(1 - D(restored)) (Eq. 10), averaged over the batch; a scalar to minimise."""
-    return ops.mean(ops.softplus(-original_logits)) + ops.mean(ops.softplus(restored_logits))
+    missed = ops.mean(ops.softplus(-ops.cast(original_logits, "float32")))
+    fooled = ops.mean(ops.softplus(ops.cast(restored_logits, "float32")))
+    return missed + fooled

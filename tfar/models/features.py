@@ -3,6 +3,7 @@
 import socket
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -85,9 +86,11 @@ def _downloaded(application) -> keras.Model | None:
 
 
 def _load(model: keras.Model, network: str, path: str):
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such weights file")
     try:
-        model.load_weights(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such weights file") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of each layer that does not fit before it gives up
+            model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: not weights of {network} as far as {model.layers[-1].name}") from error

@@ -84,8 +84,8 @@ def _generator(name, channels, filters, blocks, head, norm, residual, stride, *,
 
     def full_size(y, label):
         if stride > 1:
-            y = DepthToSpace(stride, name=f"{label}_depth_to_space")(y)
-            y = CropLike(name=f"{label}_crop")([y, jpeg])
+            y = DepthToSpace(stride, dtype="float32", name=f"{label}_depth_to_space")(y)
+            y = CropLike(dtype="float32", name=f"{label}_crop")([y, jpeg])
         return y
 
     outputs = {}
@@ -144,7 +144,9 @@ class OrientationDiversityMask(layers.Layer):
 
     The derivative along each of the 15 directions is one filter of a single convolution, and a direction is a pixel's
     bin where the squared derivative reaches cos(6 degrees)^2 of the squared magnitude. So the whole layer is
-    convolution, comparison and pooling, which every runtime has.
+    convolution, comparison and pooling, which every runtime has. Gradients that whole numbers often give must not
+    depend on rounding: the floor has a tolerance, and the bins are turned by a little so that 90 degrees, which is
+    the limit of two of them, is in the upper one.
 
     Args:
         threshold: T of Section 3.3; the mask is 1 where Od > T.
@@ -155,6 +157,7 @@ class OrientationDiversityMask(layers.Layer):
     """
 
     BINS = 15
+    TOLERANCE = 1e-4  # relative at the gradient floor, in radians at the limits of the bins
 
     def __init__(self, *, threshold: int = 5, gradient_floor: float = 5.0, majority: int = 1, **kwargs):
         super().__init__(**kwargs)
@@ -177,7 +180,7 @@ class OrientationDiversityMask(layers.Layer):
         luma = ops.pad(luma, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
         energy = ops.square(ops.conv(luma, self._directional_prewitt(), padding="valid"))
         magnitude = ops.mean(energy, axis=-1, keepdims=True) * 2.0
-        valid = ops.cast(magnitude >= self.gradient_floor**2, "float32")
+        valid = ops.cast(magnitude >= (self.gradient_floor * (1.0 - self.TOLERANCE)) ** 2, "float32")
         in_bin = ops.cast(energy >= magnitude * math.cos(math.pi / 2 / self.BINS) ** 2, "float32")
         populated = ops.max_pool(ops.concatenate([in_bin * valid, 1.0 - valid], -1), 3, strides=1, padding="same")
         bins = ops.sum(populated, axis=-1, keepdims=True)
@@ -186,7 +189,7 @@ class OrientationDiversityMask(layers.Layer):
     def _directional_prewitt(self):
         """Prewitt derivatives along the centres of the bins, as a kernel ``(3, 3, 1, BINS)``."""
         across = np.float32([[-1, 0, 1]] * 3) / 3
-        angles = np.pi * np.arange(self.BINS, dtype=np.float32) / self.BINS
+        angles = np.pi * np.arange(self.BINS, dtype=np.float32) / self.BINS - np.float32(self.TOLERANCE)
         kernel = across[..., None] * np.cos(angles) + across.T[..., None] * np.sin(angles)
         return ops.convert_to_tensor(kernel[:, :, None, :])
 

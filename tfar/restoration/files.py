@@ -1,5 +1,6 @@
 """Restoring files and folders of files."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def write_image(path: str | Path, image: np.ndarray):
     """
     path = Path(path)
     _check_writable(path)
+    if path.is_dir():
+        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
     try:
         write_atomically(path, lambda part: Image.fromarray(image).save(part, **WRITABLE[path.suffix.lower()]))
     except OSError as error:
@@ -50,7 +53,8 @@ def plan(source: str | Path, target: str | Path) -> list[tuple[Path, Path]]:
         raise ImageError(f"{target}: the input is a folder, so the output must be one")
     files = image_files(source)
     stems = [file.with_suffix("") for file in files]
-    names = [stem if stems.count(stem) == 1 else file for file, stem in zip(files, stems)]
+    taken = Counter(stems) + Counter(files)
+    names = [stem if taken[stem] == 1 else file for file, stem in zip(files, stems)]
     return [(file, target / f"{name.relative_to(source)}.png") for file, name in zip(files, names)]
 
 
@@ -59,11 +63,19 @@ def restore_files(pairs: list[tuple[Path, Path]], restorer: Callable[[np.ndarray
     """Restore one file after the other; yields source, target and the error that kept it from being restored."""
     for source, target in pairs:
         try:
-            write_image(target, restorer(read_image(source)))
+            write_image(target, _restored(source, restorer))
         except ImageError as error:
             yield source, target, error
         else:
             yield source, target, None
+
+
+def _restored(source: Path, restorer: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    image = read_image(source)
+    try:
+        return restorer(image)
+    except ImageError as error:
+        raise ImageError(f"{source}: {error}") from error
 
 
 def _check_writable(path: Path):

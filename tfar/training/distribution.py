@@ -43,28 +43,40 @@ def choose_strategy(name: str = "auto"):
     import tensorflow as tf
 
     cluster = "cluster" in json.loads(os.environ.get("TF_CONFIG") or "{}")
+    if name == "multiworker" and not cluster:
+        raise RecipeError("strategy 'multiworker' needs the environment variable TF_CONFIG with a cluster")
+    if name == "multiworker" or (name == "auto" and cluster):
+        return tf.distribute.MultiWorkerMirroredStrategy()  # before anything else asks TensorFlow for its devices
     gpus = tf.config.list_logical_devices("GPU")
     if name == "auto":
-        name = "multiworker" if cluster else "mirrored" if len(gpus) > 1 else "one"
-    if name == "multiworker":
-        if not cluster:
-            raise RecipeError("strategy 'multiworker' needs the environment variable TF_CONFIG with a cluster")
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        name = "mirrored" if len(gpus) > 1 else "one"
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy([d.name for d in gpus or tf.config.list_logical_devices("CPU")])
+        if gpus:
+            return tf.distribute.MirroredStrategy([device.name for device in gpus])
+        # Collective operations between CPU devices of one process mix up concurrent reductions; a plain sum does not.
+        return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")],
+                                              cross_device_ops=tf.distribute.ReductionToOneDevice())
     return tf.distribute.get_strategy()
+
+
+def worker_count(strategy) -> int:
+    """Number of processes that train together."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    return sum(map(len, resolver.cluster_spec().as_dict().values())) if resolver else 1
 
 
 def is_chief(strategy) -> bool:
     """Whether this process writes the run folder: the only one, or the first worker of a cluster."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    return resolver is None or resolver.task_type in (None, "chief") or (
-        resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
+    if worker_count(strategy) == 1:
+        return True
+    resolver = strategy.cluster_resolver
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
 def barrier(strategy):
     """Wait until every worker of a cluster has come this far; nothing to wait for elsewhere."""
-    if hasattr(strategy, "cluster_resolver") and strategy.cluster_resolver:
+    if worker_count(strategy) > 1:
         import tensorflow as tf
 
         strategy.reduce("SUM", strategy.run(lambda: tf.constant(1)), axis=None)

@@ -9,7 +9,7 @@ from tfar.errors import CheckpointError
 from tfar.models.region_aware import region_aware
 from tfar.recipes import RegionAware
 from tfar.storage import write_atomically
-from tfar.training.distribution import barrier, choose_strategy
+from tfar.training.distribution import choose_strategy
 from tfar.training.runs import Run
 
 
@@ -44,10 +44,8 @@ class RegionAwareRun:
         """
         strategy = strategy or choose_strategy()
         finished = self.base.train(strategy=strategy, minutes=minutes, verbose=verbose)
-        barrier(strategy)
         initial = self.base.best_generator() if self.recipe.texture_from_base else None
         finished = self.texture.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose) and finished
-        barrier(strategy)
         return finished
 
     def fuse(self) -> keras.Model:

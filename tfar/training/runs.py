@@ -25,7 +25,7 @@ from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.recipes import Recipe
 from tfar.storage import write_atomically
-from tfar.training.distribution import choose_strategy, is_chief
+from tfar.training.distribution import barrier, choose_strategy, is_chief, worker_count
 from tfar.training.tensorboard import TensorBoardLog
 from tfar.training.trainer import Trainer
 
@@ -78,7 +78,7 @@ class Run:
         recipe = self.recipe
         strategy = strategy or choose_strategy()
         with strategy.scope():
-            trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync)
+            trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync, workers=worker_count(strategy))
             if initial is not None:
                 _copy_matching_weights(initial, trainer.generator)
                 trainer.averaged_generator.set_weights(trainer.generator.get_weights())
@@ -111,6 +111,7 @@ class Run:
             trainer.fit(
                 **data, initial_epoch=done, epochs=end, validation_data=validation,
                 validation_batch_size=recipe.data.batch, shuffle=False, callbacks=callbacks, verbose=verbose)
+            barrier(strategy)
             if trainer.stop_training:
                 return False
             done = end
@@ -187,7 +188,7 @@ class WeightAverage(keras.callbacks.Callback):
         self.decay = decay
 
     def on_train_batch_end(self, batch, logs=None):
-        step = float(self.model.optimizer.iterations)
+        step = float(ops.convert_to_numpy(self.model.optimizer.iterations))
         rest = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
         for average, weight in zip(self.model.averaged_generator.weights, self.model.generator.weights):
             average.assign(average + rest * (weight - average))

@@ -1,7 +1,5 @@
 """The one engine: every paper's training is a recipe that this ``train_step`` carries out."""
 
-import functools
-
 import keras
 from keras import ops
 
@@ -15,7 +13,11 @@ from tfar.training.gradients import GradientTape
 
 
 class Step:
-    """What the loss terms of one step are computed from; features and judgements are computed once, when needed."""
+    """What the loss terms of one step are computed from; features and judgements are computed once, when needed.
+
+    ``functools.cached_property`` will not do: in Python 3.11 it holds a lock that all instances share, on which the
+    replicas of a mirrored strategy wait for each other for ever.
+    """
 
     def __init__(self, trainer: "Trainer", original, outputs: dict, training: bool):
         self.trainer = trainer
@@ -23,18 +25,24 @@ class Step:
         self.restored = outputs["image"]
         self.edges = outputs.get("edges")
         self.training = training
+        self._computed = {}
 
-    @functools.cached_property
+    @property
     def original_features(self) -> dict:
-        return self.trainer.features(self.original)
+        return self._once("original_features", lambda: self.trainer.features(self.original))
 
-    @functools.cached_property
+    @property
     def restored_features(self) -> dict:
-        return self.trainer.features(self.restored)
+        return self._once("restored_features", lambda: self.trainer.features(self.restored))
 
-    @functools.cached_property
+    @property
     def restored_logits(self):
-        return self.trainer.discriminator(self.restored, training=self.training)
+        return self._once("restored_logits", lambda: self.trainer.discriminator(self.restored, training=self.training))
+
+    def _once(self, name: str, compute):
+        if name not in self._computed:
+            self._computed[name] = compute()
+        return self._computed[name]
 
 
 def _perceptual(step: Step):
@@ -72,17 +80,19 @@ class Trainer(keras.Model):
     Args:
         recipe: what to train and how.
         replicas: number of replicas of the distribution strategy in whose scope the trainer is made.
+        workers: number of machines among which they are spread.
 
     Raises:
         RecipeError: when the recipe names unknown networks or terms, or terms its networks cannot give.
     """
 
-    def __init__(self, recipe: Recipe, *, replicas: int = 1):
+    def __init__(self, recipe: Recipe, *, replicas: int = 1, workers: int = 1):
         super().__init__(name="trainer")
         keras.utils.set_random_seed(recipe.seed)
         keras.config.set_dtype_policy(recipe.precision)
         self.recipe = recipe
         self.replicas = replicas
+        self.workers = workers
         self.generator = build(recipe.generator)
         self.discriminator = build(self._sized(recipe.discriminator)) if recipe.discriminator else None
         self.averaged_generator = self.generator
@@ -146,7 +156,12 @@ class Trainer(keras.Model):
         values["psnr"] = ops.psnr(step.original, ops.clip(step.restored, -1.0, 1.0), max_val=2.0)
         for name, value in values.items():
             self._means[name].update_state(ops.stop_gradient(value))
-        return {name: self._means[name].result() for name in values}
+        # Keras averages the logs of several workers along an axis, which scalars lack.
+        shape = (1,) if self.workers > 1 else ()
+        return {name: ops.reshape(self._means[name].result(), shape) for name in values}
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build, and what Keras does here fails with several workers."""
 
     def _term_names(self) -> list[str]:
         terms = list(dict.fromkeys(name for phase in self.recipe.phases for name in phase.terms))

@@ -1,0 +1,89 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tfar.models import blocks
+
+RNG = np.random.default_rng(0)
+
+
+def run(block, x):
+    """Apply a block to a batch, through a functional model whose height and width are unknown."""
+    inputs = keras.Input((None, None, x.shape[-1]))
+    return ops.convert_to_numpy(keras.Model(inputs, block(inputs))(x))
+
+
+def depth_to_space(x, size):
+    batch, height, width, channels = x.shape
+    result = np.zeros((batch, height * size, width * size, channels // size**2), x.dtype)
+    for row in range(size):
+        for column in range(size):
+            first = (row * size + column) * result.shape[-1]
+            result[:, row::size, column::size] = x[..., first : first + result.shape[-1]]
+    return result
+
+
+@pytest.mark.parametrize(("size", "channels"), [(2, 4), (2, 12), (3, 9)])
+def test_depth_to_space_against_numpy(size, channels):
+    x = RNG.normal(size=(2, 3, 5, channels)).astype("float32")
+    np.testing.assert_array_equal(run(blocks.DepthToSpace(size), x), depth_to_space(x, size))
+
+
+def test_depth_to_space_tells_its_shape():
+    layer = blocks.DepthToSpace(2)
+    assert layer.compute_output_shape((None, None, None, 12)) == (None, None, None, 3)
+    assert layer.compute_output_shape((4, 3, None, 4)) == (4, 6, None, 1)
+
+
+def test_crop_like_keeps_the_top_left():
+    x, like = RNG.normal(size=(2, 6, 8, 3)).astype("float32"), np.zeros((2, 5, 7, 1), "float32")
+    np.testing.assert_array_equal(blocks.CropLike()([x, like]), x[:, :5, :7])
+    assert blocks.CropLike().compute_output_shape([(None, 6, None, 3), (None, 5, None, 1)]) == (None, 5, None, 3)
+
+
+def test_custom_layers_survive_saving(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same")(inputs)
+    model = keras.Model(inputs, blocks.CropLike()([blocks.DepthToSpace(2)(x), inputs]))
+    model.save(tmp_path / "model.keras")
+    x = RNG.normal(size=(2, 5, 7, 3)).astype("float32")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded(x).shape == (2, 5, 7, 2)
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+@pytest.mark.parametrize(("strides", "height", "width"), [(1, 5, 8), (2, 3, 4)])
+def test_convolution_keeps_the_size_up_to_its_stride(strides, height, width):
+    x = RNG.normal(size=(2, 5, 8, 3)).astype("float32")
+    assert run(lambda x: blocks.conv(x, 4, 3, strides=strides, name="c"), x).shape == (2, height, width, 4)
+
+
+def test_leaky_relu_has_the_papers_slope():
+    x = np.float32([-10, -0.5, 0, 2]).reshape(2, 1, 2, 1)
+    np.testing.assert_allclose(run(lambda x: blocks.leaky_relu(x, name="leaky"), x).ravel(), [-2, -0.1, 0, 2])
+
+
+def test_residual_block_adds_what_its_convolutions_give():
+    inputs = keras.Input((None, None, 2))
+    model = keras.Model(inputs, blocks.residual_block(inputs, 2, "none", name="b"))
+    copy = np.zeros((3, 3, 2, 2), "float32")
+    copy[1, 1] = np.eye(2)
+    model.get_layer("b_conv1").set_weights([copy, np.float32([1, 0])])
+    model.get_layer("b_conv2").set_weights([3 * copy, np.float32([0, 5])])
+    x = RNG.normal(size=(2, 4, 5, 2)).astype("float32")
+    expected = x + 3 * np.maximum(x + [1, 0], 0) + [0, 5]
+    np.testing.assert_allclose(model(x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("norm", "norms"), [("batch", 2), ("synchronized", 2), ("none", 0)])
+def test_norms_of_a_residual_block(norm, norms):
+    inputs = keras.Input((None, None, 2))
+    model = keras.Model(inputs, blocks.residual_block(inputs, 2, norm, name="b"))
+    found = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    assert [layer.synchronized for layer in found] == [norm == "synchronized"] * norms
+
+
+def test_unknown_norm_is_refused():
+    with pytest.raises(ValueError, match="norm must be one of batch, synchronized, none, got 'group'"):
+        blocks.normalize(keras.Input((4, 4, 2)), "group", name="n")

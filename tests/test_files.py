@@ -1,0 +1,166 @@
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from tfar.data.sources import read_image
+from tfar.errors import ImageError
+from tfar.restoration.files import WRITABLE, plan, restore_files, write_image
+
+COLOR = data.astronaut()[:33, :41]
+GRAY = data.camera()[:33, :41]
+LOSSY = (".jpg", ".jpeg")
+
+
+def invert(image):
+    return 255 - image
+
+
+def save(path, image=COLOR):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+def files_below(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
+@pytest.mark.parametrize("extension", [*WRITABLE, ".PNG"])
+def test_every_format(tmp_path, extension, image):
+    path = tmp_path / "new" / f"image{extension}"
+    write_image(path, image)
+    assert files_below(tmp_path) == [f"new/image{extension}"]
+    found = read_image(path)
+    if extension == ".webp" and image is GRAY:
+        found = found[..., 0]  # WebP has no gray
+    assert found.shape == image.shape
+    assert abs(np.int16(found) - image).max() <= (12 if extension in LOSSY else 0)
+
+
+def test_jpeg_keeps_the_full_chroma(tmp_path):
+    write_image(tmp_path / "image.jpg", COLOR)
+    with Image.open(tmp_path / "image.jpg") as image:
+        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
+
+
+def test_other_extensions_are_refused(tmp_path):
+    for name in ("image.xyz", "image"):
+        with pytest.raises(ImageError, match=f"{name}: cannot write this format; use one of .png .tif"):
+            write_image(tmp_path / name, COLOR)
+    assert files_below(tmp_path) == []
+
+
+def test_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "out").write_text("keep me")
+    with pytest.raises(ImageError, match="out/image.png: cannot be written"):
+        write_image(tmp_path / "out" / "image.png", COLOR)
+    assert (tmp_path / "out").read_text() == "keep me"
+
+
+def test_folder_in_place_of_the_file(tmp_path):
+    save(tmp_path / "image.png" / "precious.png")
+    with pytest.raises(ImageError, match="image.png: cannot be written"):
+        write_image(tmp_path / "image.png", GRAY)
+    assert files_below(tmp_path) == ["image.png/precious.png"]
+
+
+def test_interrupted_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
+    path = save(tmp_path / "image.png", GRAY)
+
+    def fill_disk(image, part, **_):
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fill_disk)
+    with pytest.raises(ImageError, match=r"image.png: cannot be written \(No space left on device\)"):
+        write_image(path, COLOR)
+    assert files_below(tmp_path) == ["image.png"]
+    np.testing.assert_array_equal(read_image(path), GRAY)
+
+
+def test_plan_of_a_file(tmp_path):
+    source = save(tmp_path / "photo.jpg")
+    (tmp_path / "out").mkdir()
+    assert plan(source, tmp_path / "x" / "new.tif") == [(source, tmp_path / "x" / "new.tif")]
+    assert plan(str(source), str(tmp_path / "out")) == [(source, tmp_path / "out" / "photo.png")]
+
+
+def test_plan_of_a_folder_keeps_the_tree(tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    files = [save(source / name) for name in ("a.jpg", "sub/a.jpg", "sub/deep/b.PNG")]
+    (source / "notes.txt").write_text("no image")
+    assert plan(source, target) == [
+        (files[0], target / "a.png"), (files[1], target / "sub/a.png"), (files[2], target / "sub/deep/b.png")]
+    assert not target.exists()
+
+
+def test_plan_never_writes_two_images_to_one_file(tmp_path):
+    source = tmp_path / "in"
+    for name in ("a.jpg", "a.png", "a.jpg.jpg", "b.jpg", "sub/a.jpg"):
+        save(source / name)
+    targets = {str(file.relative_to(source)): str(target.relative_to(tmp_path))
+               for file, target in plan(source, tmp_path)}
+    assert targets == {"a.jpg": "a.jpg.png", "a.png": "a.png.png", "a.jpg.jpg": "a.jpg.jpg.png", "b.jpg": "b.png",
+                       "sub/a.jpg": "sub/a.png"}
+
+
+def test_plan_refuses(tmp_path):
+    source = save(tmp_path / "in" / "photo.jpg")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="absent.jpg: no such file or folder"):
+        plan(tmp_path / "absent.jpg", tmp_path / "out.png")
+    with pytest.raises(ImageError, match="out.gif: cannot write this format"):
+        plan(source, tmp_path / "out.gif")
+    with pytest.raises(ImageError, match="photo.jpg: the input is a folder, so the output must be one"):
+        plan(tmp_path / "in", source)
+    with pytest.raises(ImageError, match="empty: no image files"):
+        plan(tmp_path / "empty", tmp_path / "out")
+
+
+def test_folder_is_restored_past_its_bad_files(tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    save(source / "1.png")
+    (source / "2.jpg").write_text("no image")
+    (source / "3.jpg").write_bytes(b"")
+    save(source / "sub" / "4.png", GRAY)
+    results = list(restore_files(plan(source, target), invert))
+    assert [source.name for source, _, _ in results] == ["1.png", "2.jpg", "3.jpg", "4.png"]
+    assert [error and str(error).split(": ")[0] for _, _, error in results] == [
+        None, str(source / "2.jpg"), str(source / "3.jpg"), None]
+    assert files_below(target) == ["1.png", "sub/4.png"]
+    np.testing.assert_array_equal(read_image(target / "1.png"), 255 - COLOR)
+    np.testing.assert_array_equal(read_image(target / "sub" / "4.png"), 255 - GRAY)
+
+
+def test_files_that_cannot_be_written_do_not_stop_the_others(tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    save(source / "sub" / "1.png")
+    save(source / "2.png")
+    target.mkdir()
+    (target / "sub").write_text("in the way")
+    errors = {source.name: error for source, _, error in restore_files(plan(source, target), invert)}
+    assert errors["2.png"] is None
+    assert str(target / "sub" / "1.png") in str(errors["1.png"])
+    assert files_below(target) == ["2.png", "sub"]
+
+
+def test_image_that_the_network_refuses_is_named(tmp_path):
+    def refuse(image):
+        raise ImageError("this network restores gray images only")
+
+    source = save(tmp_path / "photo.png")
+    [(_, _, error)] = restore_files([(source, tmp_path / "out.png")], refuse)
+    assert str(error) == f"{source}: this network restores gray images only"
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_no_warnings_on_the_way(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = save(tmp_path / "photo.png")
+        [(_, _, error)] = restore_files(plan(source, tmp_path / "out.jpg"), invert)
+    assert error is None

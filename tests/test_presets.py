@@ -1,0 +1,135 @@
+import inspect
+import os
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfar
+from tfar import presets
+from tfar.errors import CheckpointError, ImageError
+from tfar.models.region_aware import srgan_discriminator
+from tfar.restoration.restorer import Restorer
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch, fused_file):
+    """A presets folder with the presets ``b`` and ``a``, and a folder without a model."""
+    for name in ("b", "a"):
+        folder = tmp_path / "shelf" / name
+        folder.mkdir(parents=True)
+        (folder / "model.keras").write_bytes(fused_file.read_bytes())
+        (folder / "README.md").write_text(f"# {name}: für Fotos\n", encoding="utf-8")
+    (tmp_path / "shelf" / "unfinished").mkdir()
+    monkeypatch.setattr(presets, "presets_folder", lambda: tmp_path / "shelf")
+    return tmp_path / "shelf"
+
+
+def test_presets_stand_beside_the_package():
+    assert presets.presets_folder().name == "saved_models"
+
+
+def test_names_are_those_with_a_model(shelf):
+    assert presets.names() == ["a", "b"]
+
+
+def test_package_exports_do_not_depend_on_the_order_of_use(shelf):
+    for _ in range(2):
+        assert tfar.load("a").name == "region_aware"
+        assert tfar.presets.names() == ["a", "b"]
+        assert tfar.Restorer is Restorer
+    assert set(tfar.__all__) <= {name for name in tfar.__all__ if hasattr(tfar, name)}
+    with pytest.raises(AttributeError, match="module 'tfar' has no attribute 'restorer'"):
+        tfar.restorer
+
+
+def test_load_by_name_by_folder_and_by_file(shelf, fused_model, noise):
+    jpeg = np.float32(noise(9, 7)[None]) / 127.5 - 1
+    for name in ("a", shelf / "a", str(shelf / "a"), shelf / "a" / "model.keras"):
+        model = presets.load(name)
+        for layer, expected in fused_model(jpeg).items():
+            np.testing.assert_array_equal(model(jpeg)[layer], expected)
+
+
+def test_a_model_is_read_once_until_its_file_changes(shelf):
+    first = presets.load("a")
+    assert presets.load(shelf / "a" / "model.keras") is first
+    assert presets.load("b") is not first
+    os.utime(shelf / "a" / "model.keras", (1, 1))
+    assert presets.load("a") is not first
+
+
+def test_unknown_preset_is_answered_with_the_known_ones(shelf, tmp_path):
+    for name in ("c", "unfinished", tmp_path):
+        with pytest.raises(CheckpointError, match=f"no preset or folder '{name}' with a model.keras; presets: a, b"):
+            presets.load(name)
+    with pytest.raises(CheckpointError, match="absent.keras: no such file"):
+        presets.load(tmp_path / "absent.keras")
+
+
+def write_nothing(path):
+    path.write_bytes(b"")
+
+
+def write_text(path):
+    path.write_text("no model")
+
+
+def write_other_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("other.txt", "no model")
+
+
+def write_truncated(path):
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def write_discriminator(path):
+    srgan_discriminator(patch=16, filters=4).save(path)
+
+
+def write_classifier(path):
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(path)
+
+
+@pytest.mark.parametrize("spoil", [write_nothing, write_text, write_other_zip, write_truncated, write_discriminator,
+                                   write_classifier])
+def test_file_that_is_no_restoring_network_is_named_in_one_line(shelf, spoil):
+    path = shelf / "a" / "model.keras"
+    spoil(path)
+    with pytest.raises(CheckpointError, match="a/model.keras: not a ") as caught:
+        presets.load("a")
+    assert "\n" not in str(caught.value)
+
+
+def test_card(shelf):
+    assert presets.card("b") == "# b: für Fotos\n"
+    (shelf / "a" / "README.md").unlink()
+    with pytest.raises(CheckpointError, match="a/README.md: no such model card"):
+        presets.card("a")
+    with pytest.raises(CheckpointError, match="no preset or folder 'c'"):
+        presets.card("c")
+
+
+def test_restore_takes_arrays_and_files(shelf, tmp_path, fused_model, noise):
+    image = noise(9, 7)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    for layer in (None, "base", "texture"):
+        expected = Restorer(fused_model, layer)(image)
+        np.testing.assert_array_equal(tfar.restore(image, preset="a", layer=layer), expected)
+        np.testing.assert_array_equal(tfar.restore(tmp_path / "photo.png", preset="a", layer=layer), expected)
+        np.testing.assert_array_equal(tfar.restore(str(tmp_path / "photo.png"), preset="b", layer=layer), expected)
+
+
+def test_restore_refuses(shelf, tmp_path, noise):
+    with pytest.raises(ImageError, match="absent.png: no such file"):
+        tfar.restore(tmp_path / "absent.png", preset="a")
+    with pytest.raises(CheckpointError, match="no preset or folder 'c'"):
+        tfar.restore(noise(4, 4), preset="c")
+
+
+def test_restore_uses_the_default_preset():
+    assert inspect.signature(tfar.restore).parameters["preset"].default == presets.DEFAULT
+    assert inspect.signature(presets.load).parameters["name"].default == presets.DEFAULT
