@@ -14,7 +14,8 @@ from tiny import adversarial_recipe, plain_recipe
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.recipes import Data, Optimizer, Phase
-from tfar.training.runs import Run, StopOnNonFinite, WeightAverage, load_weights
+from tfar.storage import load_weights
+from tfar.training.runs import Run, StopOnNonFinite, WeightAverage
 
 
 def epochs_in_log(run):
@@ -141,7 +142,7 @@ def test_checkpoint_of_another_architecture_is_refused_by_name(finished, tmp_pat
     path = finished.folder / "best.weights.h5"
     with pytest.raises(CheckpointError, match="best.weights.h5.*another architecture"):
         load_weights(other, path)
-    with pytest.raises(CheckpointError, match="no such checkpoint"):
+    with pytest.raises(CheckpointError, match="no such weights file"):
         load_weights(other, tmp_path / "none.weights.h5")
 
 

@@ -1,9 +1,12 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Files: written so that nobody ever sees half of one, and weights read with errors that name the file."""
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+
+from tfar.errors import CheckpointError
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]):
@@ -34,3 +37,19 @@ def _remove(path: Path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def load_weights(network, path: str | Path):
+    """Load a ``.weights.h5`` file into a Keras model.
+
+    Raises:
+        CheckpointError: naming the file, when it is missing or holds weights of another architecture.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of each layer that does not fit before it gives up
+            network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: not weights of {network.name}, or of another architecture") from error

@@ -3,13 +3,13 @@
 import socket
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from tfar import pixels
-from tfar.errors import CheckpointError, RecipeError
+from tfar.errors import RecipeError
+from tfar.storage import load_weights
 
 NETWORKS = {
     "vgg16": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input),
@@ -47,9 +47,9 @@ def vgg_features(network: str, weights: str, layers: Iterable[str]) -> keras.Mod
     for name in wanted:
         if name not in names:
             raise RecipeError(f"{network} has no layer {name!r}; it has: {', '.join(names[1:])}")
-    trunk = keras.Model(vgg.input, vgg.get_layer(wanted[-1]).output)
+    trunk = keras.Model(vgg.input, vgg.get_layer(wanted[-1]).output, name=f"{network} as far as {wanted[-1]}")
     if weights not in ("imagenet", "random"):
-        _load(trunk, network, weights)
+        load_weights(trunk, weights)
     elif not downloaded:
         _set_untrained(trunk)
     taps = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in wanted})
@@ -83,14 +83,3 @@ def _downloaded(application) -> keras.Model | None:
         return None
     finally:
         socket.setdefaulttimeout(timeout)
-
-
-def _load(model: keras.Model, network: str, path: str):
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such weights file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras warns of each layer that does not fit before it gives up
-            model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: not weights of {network} as far as {model.layers[-1].name}") from error

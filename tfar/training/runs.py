@@ -24,7 +24,7 @@ from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.recipes import Recipe
-from tfar.storage import write_atomically
+from tfar.storage import load_weights, write_atomically
 from tfar.training.distribution import barrier, choose_strategy, is_chief, worker_count
 from tfar.training.tensorboard import TensorBoardLog
 from tfar.training.trainer import Trainer
@@ -88,6 +88,7 @@ class Run:
         channels = trainer.generator.input_shape[-1]
         training, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
         patches = Patches(training, recipe.data, seed=recipe.seed, channels=channels)
+        patches.batch(0)  # when no image can be read, this says so before tf.data wraps the error
         validation = validation_pairs(held_out or training, recipe.data, channels=channels)
         if is_chief(strategy):
             callbacks += [Checkpoint(self), EpochLog(self, [array[:SAMPLES] for array in validation])]
@@ -165,16 +166,6 @@ class Run:
         if epochs is None:
             return None
         return json.loads((self.checkpoint(epochs) / "state.json").read_text())["best"]
-
-
-def load_weights(network: keras.Model, path: str | Path):
-    """Load a ``.weights.h5`` file; :class:`CheckpointError` names the file when it is missing or does not fit."""
-    try:
-        network.load_weights(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such checkpoint") from error
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: weights of another architecture than {network.name}") from error
 
 
 class WeightAverage(keras.callbacks.Callback):
