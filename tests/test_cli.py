@@ -60,7 +60,7 @@ def test_restore_a_file(run, photo, fused_file, fused_model, tmp_path):
         target = tmp_path / f"{layer}.png"
         code, out, err = run("restore", photo, target, "--preset", fused_file, "--layer", layer)
         assert (code, out, err) == (0, [f"{photo} -> {target}"], [])
-        np.testing.assert_array_equal(np.asarray(Image.open(target)), Restorer(fused_model, layer)(PHOTO))
+        np.testing.assert_allclose(np.float32(Image.open(target)), Restorer(fused_model, layer)(PHOTO), atol=1)
 
 
 def test_restore_a_folder(run, photo, fused_file, fused_model, tmp_path):
@@ -72,7 +72,7 @@ def test_restore_a_folder(run, photo, fused_file, fused_model, tmp_path):
     assert (code, err) == (0, [])
     assert out == [f"{photo} -> {target}/photo.png", f"{gray} -> {target}/sub/gray.png"]
     with Image.open(gray) as jpeg, Image.open(target / "sub" / "gray.png") as restored:
-        np.testing.assert_array_equal(np.asarray(restored), Restorer(fused_model)(np.asarray(jpeg)))
+        np.testing.assert_allclose(np.float32(restored), Restorer(fused_model)(np.asarray(jpeg)), atol=1)
 
 
 def test_bad_files_of_a_folder_are_named_and_the_others_restored(run, photo, fused_file, tmp_path):

@@ -158,4 +158,4 @@ def test_failed_download_gives_one_warning_and_untrained_filters(download):
     assert timeouts == [20.0]
     assert socket.getdefaulttimeout() is None
     expected = activations(vgg_features("vgg19", "random", ["block2_conv1"]))
-    np.testing.assert_array_equal(activations(model)["block2_conv1"], expected["block2_conv1"])
+    np.testing.assert_allclose(activations(model)["block2_conv1"], expected["block2_conv1"], rtol=1e-4, atol=1e-3)

@@ -6,7 +6,9 @@ import pytest
 from keras import ops
 from scipy import ndimage
 
+from tfar.evaluation.metrics import psnr_b
 from tfar.losses.adversarial import discriminator_loss, generator_loss
+from tfar.losses.blocking import blocking_effect
 from tfar.losses.edge import edge_fidelity, sobel_edges
 from tfar.losses.fidelity import mse
 from tfar.losses.perceptual import perceptual
@@ -138,3 +140,28 @@ def test_losses_of_bfloat16_are_float32(loss):
     value = loss(*half)
     assert ops.dtype(value) == "float32"
     assert float(value) == pytest.approx(float(loss(*(ops.cast(x, "float32") for x in half))), rel=1e-6)
+
+
+def test_blocking_effect_of_a_checkerboard_of_flat_blocks_is_the_squared_step():
+    rows, columns = np.indices((32, 48)) // 8
+    image = np.where((rows + columns) % 2, 0.3, -0.1).astype("float32")[None, ..., None]
+    assert float(blocking_effect(np.concatenate([image, image]))) == pytest.approx(0.4**2, rel=1e-5)
+    assert float(blocking_effect(np.repeat(image, 3, axis=-1))) == pytest.approx(0.4**2, rel=1e-5)
+
+
+def test_blocking_effect_is_zero_without_blocks_and_for_blocks_off_the_grid():
+    ramp = np.broadcast_to(np.linspace(-1, 1, 32, dtype="float32")[:, None], (2, 32, 32))[..., None]
+    rows, columns = (np.indices((32, 32)) + 4) // 8
+    shifted = np.where((rows + columns) % 2, 0.3, -0.1).astype("float32")[None, ..., None]
+    assert float(blocking_effect(ramp)) == pytest.approx(0, abs=1e-6)
+    assert float(blocking_effect(shifted)) == 0
+
+
+def test_blocking_effect_times_eta_is_what_psnr_b_adds():
+    image = RNG.integers(0, 256, (32, 32), dtype=np.uint8)
+    image[:, 8:16] = 255 - image[:, 8:16] // 2
+    eta = math.log2(8) / math.log2(32)
+    other = np.uint8(np.clip(image.astype(int) + 3, 0, 255))
+    error = np.mean((image.astype(float) - other) ** 2)
+    factor = float(blocking_effect(other[None, ..., None].astype("float32")))
+    assert psnr_b(image, other) == pytest.approx(10 * math.log10(255**2 / (error + eta * factor)), abs=1e-3)

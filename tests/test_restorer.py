@@ -65,8 +65,9 @@ def test_mean_of_gray_is_taken_before_the_clipping():
 def test_gray_network(gray_network, noise):
     gray = noise(7, 5)[..., 0]
     expected = pixels.to_uint8(gray_network(pixels.to_float(gray[None, ..., None]))["image"])[0]
-    np.testing.assert_array_equal(Restorer(gray_network)(gray), ops.squeeze(expected, -1))
-    np.testing.assert_array_equal(Restorer(gray_network)(gray[..., None]), expected)
+    expected = ops.convert_to_numpy(expected).astype("float32")
+    np.testing.assert_allclose(np.float32(Restorer(gray_network)(gray)), expected[..., 0], atol=1)
+    np.testing.assert_allclose(np.float32(Restorer(gray_network)(gray[..., None])), expected, atol=1)
     with pytest.raises(ImageError, match="gray images only"):
         Restorer(gray_network)(noise(7, 5))
 
@@ -81,7 +82,8 @@ def test_layers_of_a_fused_network(fused_model, noise):
             assert abs(difference).max() <= 1
             assert (difference == 0).mean() > 0.99
     assert (outputs["base"] != outputs["texture"]).mean() > 0.5
-    np.testing.assert_array_equal(Restorer(fused_model)(images[0]), Restorer(fused_model, "fused")(images[0]))
+    by_default = np.float32(Restorer(fused_model)(images[0]))
+    np.testing.assert_allclose(by_default, Restorer(fused_model, "fused")(images[0]), atol=1)
 
 
 def test_network_with_one_image_has_no_layers(gray_network):

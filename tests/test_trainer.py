@@ -146,6 +146,7 @@ def test_validation_step_uses_the_averaged_generator_and_changes_nothing(batch):
     ({"phases": (Phase(epochs=1, terms={"percep": 1.0}),)}, "unknown loss term 'percep'"),
     ({"phases": (Phase(epochs=1, terms={"adversarial": 1.0}),)}, "needs a discriminator"),
     ({"phases": (Phase(epochs=1, terms={"texture": 1.0}),)}, "needs features"),
+    ({"phases": (Phase(epochs=1, terms={"blocking": 1.0}),)}, "needs data.aligned"),
     ({"generator": Network(builder="texture_generator", options=GENERATOR)}, "needs a generator with an edge branch"),
     ({"monitor": "ssim"}, "monitor must be"),
     ({"generator": Network(builder="edge_cnn", options={"blokcs": 2})}, "no option 'blokcs'"),

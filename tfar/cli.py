@@ -88,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--lpips", metavar="FILE", help="LPIPS weights (.npz), to score that distance too")
     command.set_defaults(execute=_evaluate)
 
+    command = commands.add_parser("compare", help="picture of an original, its JPEG and the layers of a region-aware preset")
+    command.add_argument("original", metavar="ORIGINAL", help="an image file that is not damaged yet")
+    command.add_argument("output", metavar="OUT", help="the picture to write")
+    _add_preset(command)
+    command.add_argument("--quality", type=_quality, default=10, metavar="QF", help="JPEG quality factor (default: 10)")
+    command.set_defaults(execute=_compare)
+
     command = commands.add_parser("export", help="write a preset as SavedModel and TFLite")
     command.add_argument("output", metavar="FOLDER", help="gets saved_model/ and model.tflite")
     _add_preset(command)
@@ -175,6 +182,23 @@ def _evaluate(options) -> int:
     results = score_layers(load(options.preset), images, qualities=options.quality, names=options.protocol, lpips=lpips)
     print(f"{options.preset}, means over {len(files)} images of {Path(options.folder).name}\n")
     print(format_table(results))
+    return 0
+
+
+def _compare(options) -> int:
+    from tfar.data.sources import read_image
+
+    original = read_image(options.original)
+    start_backend()
+    from tfar.jobs import comparison
+    from tfar.presets import load
+    from tfar.restoration.files import write_image
+
+    model = load(options.preset)
+    if "fused" not in model.output:
+        raise TfarError(f"{options.preset} is a single network; compare shows the layers of a region-aware one")
+    write_image(options.output, comparison(model, original, options.quality))
+    print(options.output)
     return 0
 
 

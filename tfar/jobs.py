@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfar import pixels
-from tfar.data.sources import SourceImage, load_split
+from tfar.data.sources import load_split
 from tfar.evaluation import benchmark, protocols
 from tfar.evaluation.report import side_by_side
 from tfar.export.saved_model import export_saved_model
@@ -55,7 +55,7 @@ def region_aware_job(run: RegionAwareRun, *, strategy, minutes: float | None = N
         results = score_layers(model, [(image.name, image.load()) for image in held_out], qualities={*data.quality})
         write_atomically(run.folder / "metrics.json", lambda part: part.write_text(json.dumps(results, indent=2) + "\n"))
         print(f"\nMeans over {len(held_out)} held-out images\n\n{benchmark.format_table(results)}\n")
-        write_image(run.folder / "comparison.png", comparison(model, held_out[0], data.quality[0]))
+        write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
 
     export_saved_model(model, run.folder / "saved_model")
     export_tflite(run.folder / "saved_model", run.folder / "region_aware.tflite")
@@ -89,12 +89,21 @@ def layer_restorers(model: keras.Model) -> Mapping[str, Restorer]:
     return {name: Restorer(model, layer) for layer, name in LAYER_NAMES.items()}
 
 
-def comparison(model: keras.Model, image: SourceImage, quality: int) -> np.ndarray:
-    """The picture original | JPEG | L_B | L_T | mask | fused of one image, in two rows, under the colour protocol."""
-    trial = protocols.color(image.load(), quality)
+def comparison(model: keras.Model, original: np.ndarray, quality: int) -> np.ndarray:
+    """The picture original | JPEG | L_B | L_T | mask | fused of an original, in two rows, under the colour protocol.
+
+    Args:
+        model: a region-aware network.
+        original: uint8 ``(H, W)`` or ``(H, W, 3)``.
+        quality: JPEG quality factor.
+
+    Returns:
+        uint8 RGB picture with labels.
+    """
+    trial = protocols.color(original, quality)
     outputs = model(pixels.to_float(trial.jpeg[None]), training=False)
-    shown = {name: ops.convert_to_numpy(pixels.to_uint8(outputs[layer]))[0] for layer, name in LAYER_NAMES.items()}
+    layers = {layer: ops.convert_to_numpy(pixels.to_uint8(outputs[layer]))[0] for layer in LAYER_NAMES}
     mask = np.uint8(255 * ops.convert_to_numpy(outputs["mask"])[0, ..., 0])
     return side_by_side({
-        "original": trial.original, f"JPEG QF{quality}": trial.jpeg, LAYER_NAMES["base"]: shown[LAYER_NAMES["base"]],
-        LAYER_NAMES["texture"]: shown[LAYER_NAMES["texture"]], "mask": mask, "fused": shown["fused"]}, columns=3)
+        "original": trial.original, f"JPEG QF{quality}": trial.jpeg, LAYER_NAMES["base"]: layers["base"],
+        LAYER_NAMES["texture"]: layers["texture"], "mask": mask, LAYER_NAMES["fused"]: layers["fused"]}, columns=3)

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfar import pixels
 from tfar.errors import RecipeError
-from tfar.losses import adversarial, edge, fidelity, perceptual, texture
+from tfar.losses import adversarial, blocking, edge, fidelity, perceptual, texture
 from tfar.models import build
 from tfar.models.features import vgg_features
 from tfar.recipes import Network, Phase, Recipe
@@ -63,6 +63,7 @@ def _texture(step: Step):
 TERMS = {
     "mse": lambda step: fidelity.mse(step.original, step.restored),
     "edge": lambda step: edge.edge_fidelity(step.original, step.edges),
+    "blocking": lambda step: blocking.blocking_effect(step.restored),
     "perceptual": _perceptual,
     "texture": _texture,
     "adversarial": lambda step: adversarial.generator_loss(step.restored_logits),
@@ -172,6 +173,8 @@ class Trainer(keras.Model):
         needs = {
             "edge": ("edges" in self.generator.output_names, "a generator with an edge branch"),
             "adversarial": (self.discriminator is not None, "a discriminator"),
+            "blocking": (recipe.data.aligned and recipe.data.patch % blocking.BLOCK == 0,
+                         "data.aligned and a data.patch that is a multiple of 8"),
             **{name: (recipe.features is not None, "features") for name in FEATURE_TERMS},
         }
         for name in self._term_names():
