@@ -127,7 +127,7 @@ def test_best_weights_are_those_of_the_best_validation_epoch(tmp_path):
 
 
 def test_other_recipe_in_the_same_folder_is_refused(tmp_path):
-    Run(tmp_path, plain_recipe())
+    Run(tmp_path, plain_recipe(steps_per_epoch=1)).train(minutes=0, verbose=0)
     with pytest.raises(CheckpointError, match="another recipe"):
         Run(tmp_path, plain_recipe(seed=1))
 

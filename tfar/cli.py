@@ -64,7 +64,8 @@ def start_backend():
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tfar", description="Takes the damage of JPEG compression out of photographs.")
+    parser = argparse.ArgumentParser(
+        prog="tfar", description="Takes the damage of JPEG compression out of photographs.")
     parser.add_argument("--version", action="version", version=f"tfar {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--lpips", metavar="FILE", help="LPIPS weights (.npz), to score that distance too")
     command.set_defaults(execute=_evaluate)
 
-    command = commands.add_parser("compare", help="picture of an original, its JPEG and the layers of a region-aware preset")
+    command = commands.add_parser("compare", help="picture of an original, its JPEG and the layers of a preset")
     command.add_argument("original", metavar="ORIGINAL", help="an image file that is not damaged yet")
     command.add_argument("output", metavar="OUT", help="the picture to write")
     _add_preset(command)
@@ -134,7 +135,7 @@ def train_region_aware(options: argparse.Namespace) -> int:
 
     if options.resume:
         if options.assignments or options.data or options.precision or options.run:
-            raise TfarError("--resume goes on with the run's own recipe; it takes no --set, --data, --precision or --run")
+            raise TfarError("--resume takes the run's own recipe, so no --set, --data, --precision or --run")
         run = RegionAwareRun(options.resume)
     else:
         if options.recipe not in RECIPES:
@@ -226,7 +227,8 @@ def _presets(options) -> int:
 
 
 def _add_preset(parser: argparse.ArgumentParser):
-    parser.add_argument("--preset", default=DEFAULT, help="a preset, a run folder or a .keras file (default: %(default)s)")
+    parser.add_argument("--preset", default=DEFAULT,
+                        help="a preset, a run folder or a .keras file (default: %(default)s)")
 
 
 def _quality(text: str) -> int:

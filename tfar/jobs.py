@@ -53,7 +53,8 @@ def region_aware_job(run: RegionAwareRun, *, strategy, minutes: float | None = N
     held_out = held_out[:test_images]
     if held_out:
         results = score_layers(model, [(image.name, image.load()) for image in held_out], qualities={*data.quality})
-        write_atomically(run.folder / "metrics.json", lambda part: part.write_text(json.dumps(results, indent=2) + "\n"))
+        text = json.dumps(results, indent=2) + "\n"
+        write_atomically(run.folder / "metrics.json", lambda part: part.write_text(text))
         print(f"\nMeans over {len(held_out)} held-out images\n\n{benchmark.format_table(results)}\n")
         write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
 

@@ -1,4 +1,7 @@
-"""Trained networks that come with the package: ``saved_models/NAME`` with model.keras, recipe.json, metrics.json, card."""
+"""Trained networks that come with the package.
+
+Each is a folder ``saved_models/NAME`` with model.keras, recipe.json, metrics.json and README.md, its model card.
+"""
 
 import functools
 from pathlib import Path
@@ -65,4 +68,5 @@ def _folder(name: str | Path) -> Path:
     for folder in (presets_folder() / name, Path(name)):
         if (folder / "model.keras").is_file():
             return folder
-    raise CheckpointError(f"no preset or folder {str(name)!r} with a model.keras; presets: {', '.join(names()) or 'none'}")
+    known = ", ".join(names()) or "none"
+    raise CheckpointError(f"no preset or folder {str(name)!r} with a model.keras; presets: {known}")

@@ -38,7 +38,7 @@ def choose_strategy(name: str = "auto"):
         raise RecipeError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
     if keras.backend.backend() != "tensorflow":
         if name not in ("auto", "one"):
-            raise RecipeError(f"strategy {name!r} needs the TensorFlow backend; {keras.backend.backend()} runs on one device")
+            raise RecipeError(f"strategy {name!r} needs the TensorFlow backend, not {keras.backend.backend()}")
         return OneDevice()
     import tensorflow as tf
 

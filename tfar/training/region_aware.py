@@ -9,7 +9,7 @@ from tfar.errors import CheckpointError
 from tfar.models.region_aware import region_aware
 from tfar.recipes import RegionAware
 from tfar.storage import write_atomically
-from tfar.training.distribution import choose_strategy
+from tfar.training.distribution import choose_strategy, is_chief
 from tfar.training.runs import Run
 
 
@@ -34,8 +34,6 @@ class RegionAwareRun:
         self.recipe = recipe
         self.base = Run(self.folder / "base", recipe.base)
         self.texture = Run(self.folder / "texture", recipe.texture)
-        if not file.exists():
-            write_atomically(file, lambda part: part.write_text(recipes.to_json(recipe)))
 
     def train(self, *, strategy=None, minutes: float | None = None, verbose: str | int = "auto") -> bool:
         """Train what is left to train; arguments and result as :meth:`tfar.training.runs.Run.train`.
@@ -43,6 +41,10 @@ class RegionAwareRun:
         With ``minutes``, each of the two trainings stops after the epoch in which that time has passed.
         """
         strategy = strategy or choose_strategy()
+        self.base.check()
+        self.texture.check()
+        if is_chief(strategy):
+            write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
         finished = self.base.train(strategy=strategy, minutes=minutes, verbose=verbose)
         initial = self.base.best_generator() if self.recipe.texture_from_base else None
         finished = self.texture.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose) and finished

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -27,7 +28,7 @@ from tfar.recipes import Recipe
 from tfar.storage import load_weights, write_atomically
 from tfar.training.distribution import barrier, choose_strategy, is_chief, worker_count
 from tfar.training.tensorboard import TensorBoardLog
-from tfar.training.trainer import Trainer
+from tfar.training.trainer import Trainer, build_discriminator, check_terms
 
 KEPT_CHECKPOINTS = 2
 SAMPLES = 4
@@ -56,7 +57,15 @@ class Run:
             raise CheckpointError(f"{self.folder}: no recipe.json, so no run to resume")
         else:
             self.recipe = recipe
-            write_atomically(file, lambda part: part.write_text(recipes.to_json(recipe)))
+
+    def check(self):
+        """Raise what :meth:`train` would raise for the recipe or its images, before anything is written."""
+        data = self.recipe.data
+        check_terms(self.recipe, build(self.recipe.generator))
+        build_discriminator(self.recipe)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # skipped files are named when the training starts
+            load_split(data.source, data.validation, data.patch)
 
     def train(self, *, strategy=None, minutes: float | None = None, initial: keras.Model | None = None,
               verbose: str | int = "auto") -> bool:
@@ -77,6 +86,9 @@ class Run:
         """
         recipe = self.recipe
         strategy = strategy or choose_strategy()
+        self.check()
+        if is_chief(strategy):
+            write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(recipe)))
         with strategy.scope():
             trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync, workers=worker_count(strategy))
             if initial is not None:
@@ -213,7 +225,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
         for name, value in logs.items():
             if name != "psnr" and not np.isfinite(float(value)):
                 epochs = self.run.latest_epoch()
-                kept = f"the last good checkpoint is {self.run.checkpoint(epochs)}" if epochs else "there is no checkpoint"
+                kept = "there is no checkpoint"
+                if epochs:
+                    kept = f"the last good checkpoint is {self.run.checkpoint(epochs)}"
                 raise NonFiniteLoss(
                     f"loss term {name!r} became {float(value)} in epoch {self.epoch + 1}, step {step}; {kept}")
 

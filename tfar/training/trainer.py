@@ -95,15 +95,15 @@ class Trainer(keras.Model):
         self.replicas = replicas
         self.workers = workers
         self.generator = build(recipe.generator)
-        self.discriminator = build(self._sized(recipe.discriminator)) if recipe.discriminator else None
+        self.discriminator = build_discriminator(recipe)
         self.averaged_generator = self.generator
         if recipe.optimizer.average is not None:
             self.averaged_generator = build(recipe.generator)
             self.averaged_generator.set_weights(self.generator.get_weights())
-        self._check_terms()
+        check_terms(recipe, self.generator)
         self.features = self._build_features()
         keras.config.set_dtype_policy("float32")
-        self._means = {name: keras.metrics.Mean(name=name) for name in self._term_names() + ["psnr"]}
+        self._means = {name: keras.metrics.Mean(name=name) for name in term_names(self.recipe) + ["psnr"]}
         self.built = True
 
     @property
@@ -164,41 +164,13 @@ class Trainer(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing is left to build, and what Keras does here fails with several workers."""
 
-    def _term_names(self) -> list[str]:
-        terms = list(dict.fromkeys(name for phase in self.recipe.phases for name in phase.terms))
-        return ["loss", *terms, "discriminator"] if "adversarial" in terms else ["loss", *terms]
-
-    def _check_terms(self):
-        recipe = self.recipe
-        needs = {
-            "edge": ("edges" in self.generator.output_names, "a generator with an edge branch"),
-            "adversarial": (self.discriminator is not None, "a discriminator"),
-            "blocking": (recipe.data.aligned and recipe.data.patch % blocking.BLOCK == 0,
-                         "data.aligned and a data.patch that is a multiple of 8"),
-            **{name: (recipe.features is not None, "features") for name in FEATURE_TERMS},
-        }
-        for name in self._term_names():
-            if name in ("loss", "discriminator"):
-                continue
-            if name not in TERMS:
-                raise RecipeError(f"unknown loss term {name!r}; known: {', '.join(TERMS)}")
-            given, what = needs.get(name, (True, ""))
-            if not given:
-                raise RecipeError(f"the loss term {name!r} needs {what} in the recipe")
-        if recipe.monitor not in ("psnr", "last", *self._term_names()):
-            raise RecipeError(f"monitor must be psnr, last or a loss term of the recipe, got {recipe.monitor!r}")
-
     def _build_features(self):
         layers = set()
-        if "perceptual" in self._term_names():
+        if "perceptual" in term_names(self.recipe):
             layers.add(self.recipe.features.perceptual)
-        if "texture" in self._term_names():
+        if "texture" in term_names(self.recipe):
             layers.update(self.recipe.features.texture)
         return vgg_features(self.recipe.features.network, self.recipe.features.weights, layers) if layers else None
-
-    def _sized(self, network: Network) -> Network:
-        """The discriminator with the recipe's patch size, which its dense layer needs."""
-        return Network(builder=network.builder, options={"patch": self.recipe.data.patch, **network.options})
 
     def _new_optimizer(self, network: keras.Model):
         options, phase = self.recipe.optimizer, self.phase
@@ -209,6 +181,39 @@ class Trainer(keras.Model):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(network.trainable_variables)
         return optimizer
+
+
+def build_discriminator(recipe: Recipe) -> keras.Model | None:
+    """The discriminator of a recipe, for patches of the recipe's size, which its dense layer needs to know."""
+    if recipe.discriminator is None:
+        return None
+    options = {"patch": recipe.data.patch, **recipe.discriminator.options}
+    return build(Network(builder=recipe.discriminator.builder, options=options))
+
+
+def term_names(recipe: Recipe) -> list[str]:
+    """What the phases of a recipe log besides the PSNR: the weighted sum, every loss term, the discriminator's loss."""
+    terms = list(dict.fromkeys(name for phase in recipe.phases for name in phase.terms))
+    return ["loss", *terms, "discriminator"] if "adversarial" in terms else ["loss", *terms]
+
+
+def check_terms(recipe: Recipe, generator: keras.Model):
+    """Raise :class:`RecipeError` when a recipe names terms that do not exist or that its networks cannot give."""
+    needs = {
+        "edge": ("edges" in generator.output_names, "a generator with an edge branch"),
+        "adversarial": (recipe.discriminator is not None, "a discriminator"),
+        "blocking": (recipe.data.aligned and recipe.data.patch % blocking.BLOCK == 0,
+                     "data.aligned and a data.patch that is a multiple of 8"),
+        **{name: (recipe.features is not None, "features") for name in FEATURE_TERMS},
+    }
+    for name in dict.fromkeys(name for phase in recipe.phases for name in phase.terms):
+        if name not in TERMS:
+            raise RecipeError(f"unknown loss term {name!r}; known: {', '.join(TERMS)}")
+        given, what = needs.get(name, (True, ""))
+        if not given:
+            raise RecipeError(f"the loss term {name!r} needs {what} in the recipe")
+    if recipe.monitor not in ("psnr", "last", *term_names(recipe)):
+        raise RecipeError(f"monitor must be psnr, last or a loss term of the recipe, got {recipe.monitor!r}")
 
 
 def _learning_rate(phase: Phase, steps_per_epoch: int):
