@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 
 import tfar.jobs
-from tfar import cli
+from tfar import cli, recipes
 from tfar.models.region_aware import edge_cnn
 from tfar.restoration.restorer import Restorer
 
@@ -160,6 +160,8 @@ def test_train_passes_its_arguments_to_the_job(run, tmp_path, monkeypatch):
     assert (started.recipe.base.data.patch, started.recipe.texture.data.patch) == (64, 96)
     assert (started.recipe.mask.threshold, started.recipe.base.generator.options["blocks"]) == (6, 8)
 
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.json").write_text(recipes.to_json(started.recipe))
     assert run("train", "region-aware", "--resume", "mine") == (0, [], [])
     assert jobs[1][0].recipe == started.recipe
     assert run("train", "region-aware") == (0, [], [])

@@ -164,3 +164,12 @@ def test_no_warnings_on_the_way(tmp_path):
         source = save(tmp_path / "photo.png")
         [(_, _, error)] = restore_files(plan(source, tmp_path / "out.jpg"), invert)
     assert error is None
+
+
+def test_a_folder_is_not_restored_over_its_own_files(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.jpg")
+    with pytest.raises(ImageError, match="a.png: is one of the inputs"):
+        plan(tmp_path, tmp_path)
+    (tmp_path / "a.png").unlink()
+    assert plan(tmp_path, tmp_path) == [(tmp_path / "b.jpg", tmp_path / "b.png")]

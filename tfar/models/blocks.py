@@ -13,12 +13,16 @@ def conv(x, filters: int, kernel: int, *, strides: int = 1, name: str, **options
 
 
 def normalize(x, norm: str, *, name: str):
-    """Batch normalisation over one replica (``batch``), over all replicas (``synchronized``), or nothing (``none``)."""
+    """Batch normalisation over one replica (``batch``), over all replicas (``synchronized``), or nothing (``none``).
+
+    Backends that train on one device have one replica, so both kinds are the same there.
+    """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
     if norm == "none":
         return x
-    return layers.BatchNormalization(synchronized=norm == "synchronized", name=name)(x)
+    synchronized = norm == "synchronized" and keras.backend.backend() == "tensorflow"
+    return layers.BatchNormalization(synchronized=synchronized, name=name)(x)
 
 
 def leaky_relu(x, *, name: str):

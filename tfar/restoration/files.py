@@ -40,7 +40,8 @@ def plan(source: str | Path, target: str | Path) -> list[tuple[Path, Path]]:
             tree is made, as PNG files. Two files that differ in the extension only keep it: ``a.jpg.png``.
 
     Raises:
-        ImageError: when the source does not exist or holds no images, or the target cannot be of that kind.
+        ImageError: when the source does not exist or holds no images, the target cannot be of that kind, or a file of
+            the folder would be overwritten.
     """
     source, target = Path(source), Path(target)
     if not source.is_dir():
@@ -55,7 +56,12 @@ def plan(source: str | Path, target: str | Path) -> list[tuple[Path, Path]]:
     stems = [file.with_suffix("") for file in files]
     taken = Counter(stems) + Counter(files)
     names = [stem if taken[stem] == 1 else file for file, stem in zip(files, stems)]
-    return [(file, target / f"{name.relative_to(source)}.png") for file, name in zip(files, names)]
+    pairs = [(file, target / f"{name.relative_to(source)}.png") for file, name in zip(files, names)]
+    inputs = {file.resolve() for file in files}
+    for _, written in pairs:
+        if written.resolve() in inputs:
+            raise ImageError(f"{written}: is one of the inputs; choose another output folder")
+    return pairs
 
 
 def restore_files(pairs: list[tuple[Path, Path]], restorer: Callable[[np.ndarray], np.ndarray]
