@@ -246,7 +246,7 @@ def _paper() -> RegionAware:
 def _practical(options: dict, *, batch: int, base: Phase, texture: Phase, steps_per_epoch: int) -> RegionAware:
     """The practical form: no normalisation, global residual, half resolution, and half of the patches in gray.
 
-    The paper's weight of the texture term lets it outweigh every other term by three orders of magnitude when the
+    The paper's weight of the texture term lets it outweigh every other term by four orders of magnitude when the
     mean over patches is taken; the weights here bring perceptual and texture terms to the size of the MSE.
     """
     options = {"norm": "none", "residual": True, "stride": 2, **options}
