@@ -27,8 +27,8 @@ def region_aware_job(run: RegionAwareRun, *, strategy, minutes: float | None = N
                      test_images: int = 8) -> Path:
     """Train the region-aware system, then fuse, score and export it.
 
-    Writes into the run folder: ``model.keras`` (the fused network), ``metrics.json``, ``saved_model/``,
-    ``region_aware.tflite`` and ``comparison.png``; prints the table and where everything lies.
+    Writes into the run folder: ``model.keras`` (the fused network), ``metrics.json``, ``comparison.png`` and, on the
+    TensorFlow backend, ``saved_model/`` and ``region_aware.tflite``; prints the table and where everything lies.
 
     Args:
         run: the run to train, or to go on with.
@@ -58,8 +58,11 @@ def region_aware_job(run: RegionAwareRun, *, strategy, minutes: float | None = N
         print(f"\nMeans over {len(held_out)} held-out images\n\n{benchmark.format_table(results)}\n")
         write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
 
-    export_saved_model(model, run.folder / "saved_model")
-    export_tflite(run.folder / "saved_model", run.folder / "region_aware.tflite")
+    if keras.backend.backend() == "tensorflow":
+        export_saved_model(model, run.folder / "saved_model")
+        export_tflite(run.folder / "saved_model", run.folder / "region_aware.tflite")
+    else:
+        print(f"Exports need the TensorFlow backend: tfar export FOLDER --preset {run.folder}")
     for name, what in (("model.keras", "fused network"), ("saved_model", "SavedModel for TF Serving"),
                        ("region_aware.tflite", "TFLite for phones and browsers"), ("metrics.json", "scores"),
                        ("comparison.png", "original | JPEG | L_B | L_T | mask | fused")):

@@ -14,8 +14,8 @@ class Restorer:
 
     Args:
         model: a fused region-aware network, or a generator whose output is ``{"image": ...}``; input in [-1, 1].
-        layer: of a fused network: ``fused``, ``base`` (L_B, most faithful) or ``texture`` (L_T, most texture). The
-            layers of a single network are not computed when another one is asked for.
+        layer: of a fused network: ``fused``, ``base`` (L_B, most faithful) or ``texture`` (L_T, most texture). A
+            network that the layer does not need is not computed.
 
     Raises:
         ValueError: for an unknown layer, or a layer of a network that has none.
@@ -25,10 +25,9 @@ class Restorer:
     """
 
     def __init__(self, model: keras.Model, layer: str | None = None):
-        outputs = set(model.output_names) | set(getattr(model, "output", {}))
         if layer not in (None, *LAYERS):
             raise ValueError(f"layer must be one of {', '.join(LAYERS)}, got {layer!r}")
-        fused = "fused" in outputs
+        fused = "fused" in model.output
         if layer and not fused:
             raise ValueError(f"{model.name} is a single network and has no layer {layer!r}")
         self.channels = model.input_shape[-1]

@@ -90,10 +90,19 @@ class Trainer(keras.Model):
     def __init__(self, recipe: Recipe, *, replicas: int = 1, workers: int = 1):
         super().__init__(name="trainer")
         keras.utils.set_random_seed(recipe.seed)
-        keras.config.set_dtype_policy(recipe.precision)
         self.recipe = recipe
         self.replicas = replicas
         self.workers = workers
+        keras.config.set_dtype_policy(recipe.precision)
+        try:
+            self._build_networks()
+        finally:
+            keras.config.set_dtype_policy("float32")
+        self._means = {name: keras.metrics.Mean(name=name) for name in term_names(recipe) + ["psnr"]}
+        self.built = True
+
+    def _build_networks(self):
+        recipe = self.recipe
         self.generator = build(recipe.generator)
         self.discriminator = build_discriminator(recipe)
         self.averaged_generator = self.generator
@@ -102,9 +111,6 @@ class Trainer(keras.Model):
             self.averaged_generator.set_weights(self.generator.get_weights())
         check_terms(recipe, self.generator)
         self.features = self._build_features()
-        keras.config.set_dtype_policy("float32")
-        self._means = {name: keras.metrics.Mean(name=name) for name in term_names(self.recipe) + ["psnr"]}
-        self.built = True
 
     @property
     def metrics(self):
@@ -128,8 +134,7 @@ class Trainer(keras.Model):
                 values["discriminator"] = self._discriminator_step(original, outputs["image"])
             # 3. Judge the restoration, by the improved discriminator among others.
             step = Step(self, original, outputs, training=True)
-            values |= {name: TERMS[name](step) for name in self.phase.terms}
-            values["loss"] = sum(weight * values[name] for name, weight in self.phase.terms.items())
+            values |= self._terms(step)
             scaled = self.optimizer.scale_loss(values["loss"] / self.replicas)
         # 4. Teach the generator.
         variables = self.generator.trainable_variables
@@ -139,9 +144,12 @@ class Trainer(keras.Model):
     def test_step(self, batch):
         jpeg, original = (pixels.to_float(images) for images in batch)
         step = Step(self, original, self.averaged_generator(jpeg, training=False), training=False)
+        return self._log(self._terms(step), step)
+
+    def _terms(self, step: Step) -> dict:
+        """The phase's loss terms by name, and their weighted sum as ``loss``."""
         values = {name: TERMS[name](step) for name in self.phase.terms}
-        values["loss"] = sum(weight * values[name] for name, weight in self.phase.terms.items())
-        return self._log(values, step)
+        return {**values, "loss": sum(weight * values[name] for name, weight in self.phase.terms.items())}
 
     def _discriminator_step(self, original, restored):
         with GradientTape() as tape:
