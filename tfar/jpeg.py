@@ -1,11 +1,31 @@
-"""What JPEG does to an image: libjpeg through Pillow, standard tables scaled by a quality factor (QF)."""
+"""What JPEG does to an image: libjpeg through Pillow, standard tables scaled by a quality factor (QF).
+
+A JPEG of quality QF holds each 8x8 block's DCT coefficients divided by a table and rounded; so the original's
+coefficients are known to half a step of the table: the quantisation interval.
+"""
 
 import io
+import math
+from pathlib import Path
 
 import numpy as np
+from keras import ops
 from PIL import Image
 
-SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
+from tfar import pixels
+from tfar.recipes import SUBSAMPLINGS
+
+BLOCK = 8
+STANDARD_LUMA_TABLE = np.int32([  # ITU-T T.81, Table K.1; vertical frequencies down, horizontal ones to the right
+    [16, 11, 10, 16, 24, 40, 51, 61],
+    [12, 12, 14, 19, 26, 58, 60, 55],
+    [14, 13, 16, 24, 40, 57, 69, 56],
+    [14, 17, 22, 29, 51, 87, 80, 62],
+    [18, 22, 37, 56, 68, 109, 103, 77],
+    [24, 35, 55, 64, 81, 104, 113, 92],
+    [49, 64, 78, 87, 103, 121, 120, 101],
+    [72, 92, 95, 98, 112, 100, 103, 99],
+])
 
 
 def encode(image: np.ndarray, quality: int, subsampling: str = "4:2:0") -> bytes:
@@ -40,3 +60,69 @@ def decode(data: bytes) -> np.ndarray:
 def compress(image: np.ndarray, quality: int, subsampling: str = "4:2:0") -> np.ndarray:
     """Encode and decode: the image as a viewer of the JPEG sees it; same shape and dtype as ``image``."""
     return decode(encode(image, quality, subsampling))
+
+
+def luma_table(quality: int) -> np.ndarray:
+    """The quantisation table that libjpeg uses for luma at a quality factor of 1 to 100: uint8 ``(8, 8)``."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.uint8(np.clip((STANDARD_LUMA_TABLE * scale + 50) // 100, 1, 255))
+
+
+def file_luma_table(path: str | Path) -> np.ndarray | None:
+    """The quantisation table of a JPEG file's luma, ``(8, 8)``; None when the file is no JPEG.
+
+    Raises:
+        OSError: when the file cannot be opened as an image.
+    """
+    with Image.open(path) as image:
+        tables = image.quantization if image.format in ("JPEG", "MPO") else None  # MPO: several JPEGs in one file
+        return np.int32(tables[min(tables)]).reshape(BLOCK, BLOCK) if tables else None
+
+
+def block_dct(luma):
+    """DCT of the 8x8 blocks, scaled as in JPEG files (ITU-T T.81, A.3.3), which makes it orthonormal.
+
+    Args:
+        luma: ``(B, H, W, 1)`` on the 0-255 scale, blocks aligned with the upper left corner, H and W multiples of 8.
+
+    Returns:
+        ``(B, H/8, W/8, 8, 8)`` float32, vertical frequencies first, of the luma less 128.
+    """
+    height, width = luma.shape[1:3]
+    blocks = ops.reshape(ops.cast(luma, "float32") - 128.0, (-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK))
+    blocks = ops.transpose(blocks, (0, 1, 3, 2, 4))
+    basis = ops.convert_to_tensor(_dct_basis())
+    return ops.matmul(ops.matmul(basis, blocks), ops.transpose(basis))
+
+
+def interval_excess(jpeg, restored, table):
+    """By how much the DCT coefficients of a restored image lie outside the quantisation intervals of its JPEG.
+
+    One-to-many paper, Eq. (5) and (6): ``max(0, |DCT(restored) - DCT(jpeg)|^2 - (Q / 2)^2)`` for each coefficient of
+    the luma. The coefficients of the JPEG are multiples of Q; they are rounded to these, because decoded pixels are
+    whole numbers.
+
+    Args:
+        jpeg: the decoded JPEG ``(B, H, W, 3 or 1)`` in [-1, 1], cut on its grid, H and W multiples of 8.
+        restored: the same shape and range.
+        table: Q, the quantisation tables ``(B, 8, 8)``.
+
+    Returns:
+        ``(B, H/8, W/8, 8, 8)`` float32, in squared levels of 0-255; 0 inside the interval.
+    """
+    table = ops.cast(table, "float32")[:, None, None]
+    quantized = ops.round(block_dct(_luma_255(jpeg)) / table) * table
+    return ops.relu(ops.square(block_dct(_luma_255(restored)) - quantized) - ops.square(table / 2.0))
+
+
+def _luma_255(image):
+    image = ops.cast(image, "float32")
+    return pixels.to_255(pixels.to_luma(image) if image.shape[-1] == 3 else image)
+
+
+def _dct_basis() -> np.ndarray:
+    """Orthonormal DCT-II matrix, float32 ``(8, 8)``: one row per frequency."""
+    frequency, position = np.mgrid[:BLOCK, :BLOCK]
+    basis = np.cos(math.pi * (2 * position + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
+    basis[0] /= math.sqrt(2)
+    return np.float32(basis)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 BT601_LUMA = (0.299, 0.587, 0.114)
+YCBCR_FROM_RGB = np.float32([BT601_LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)])  # JFIF
 
 
 def to_float(image):
@@ -29,6 +30,21 @@ def to_luma(image):
     """Full-range BT.601 luma of an image ``(..., 3)``, in the image's own range; returns ``(..., 1)``."""
     weights = ops.convert_to_tensor(BT601_LUMA, dtype=image.dtype)
     return ops.sum(image * weights, axis=-1, keepdims=True)
+
+
+def to_ycbcr(image):
+    """Full-range YCbCr, as JPEG files hold it, of RGB ``(B, H, W, 3)``; both float in [-1, 1], chroma 0 for gray."""
+    return _mix_channels(image, YCBCR_FROM_RGB)
+
+
+def to_rgb(image):
+    """The inverse of :func:`to_ycbcr`."""
+    return _mix_channels(image, np.linalg.inv(YCBCR_FROM_RGB))
+
+
+def _mix_channels(image, matrix: np.ndarray):
+    """Multiply the channels of every pixel by a matrix; a 1x1 convolution, which every runtime has."""
+    return ops.conv(image, ops.convert_to_tensor(matrix.T[None, None], dtype=image.dtype), padding="valid")
 
 
 def studio_luma(image: np.ndarray) -> np.ndarray:

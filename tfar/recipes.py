@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfar.errors import RecipeError
-from tfar.jpeg import SUBSAMPLINGS
 
+SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
 OPEN_FIELDS = (["options"], ["terms"])  # mappings whose keys are checked by the networks and losses they are for
 
@@ -33,7 +33,8 @@ class Data:
         batch: patches per step, over all replicas.
         patches_per_image: patches of a batch that are cut from one image before the next is drawn; raise it when the
             photographs are large or do not fit into memory.
-        aligned: cut patches on the 8x8 grid of the JPEG; otherwise at any offset.
+        aligned: share of the patches that are cut on the 8x8 grid of the JPEG, in [0, 1]; the others are cut at any
+            offset, which one in 64 times is on the grid, too.
         augment: random flips and quarter turns, after the JPEG.
     """
 
@@ -45,7 +46,7 @@ class Data:
     patch: int = 48
     batch: int = 16
     patches_per_image: int = 1
-    aligned: bool = False
+    aligned: float = 0.0
     augment: bool = True
 
     def __post_init__(self):
@@ -53,6 +54,7 @@ class Data:
         _require(1 <= low <= high <= 100, f"data.quality must be 1 <= low <= high <= 100, got {self.quality}")
         _require(0 <= self.validation < 1, f"data.validation must be in [0, 1), got {self.validation}")
         _require(0 <= self.gray <= 1, f"data.gray must be in [0, 1], got {self.gray}")
+        _require(0 <= self.aligned <= 1, f"data.aligned must be in [0, 1], got {self.aligned}")
         known = self.subsampling in SUBSAMPLINGS
         _require(known, f"data.subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {self.subsampling!r}")
         _require(self.patch > 0, f"data.patch must be positive, got {self.patch}")
@@ -93,7 +95,7 @@ class Phase:
 
     Args:
         epochs: length of the phase.
-        terms: weight of each loss term; ``adversarial`` among them brings the discriminator in.
+        terms: weight of each loss term; ``adversarial`` or ``saturating`` among them brings the discriminator in.
         learning_rate: the peak rate of Adam.
         decay: ``constant`` or ``cosine`` (to zero at the end of the phase).
         warmup: steps over which the rate rises linearly from zero.
@@ -145,6 +147,8 @@ class Recipe:
         steps_per_epoch: batches between two validations (and checkpoints).
         monitor: the validation figure whose best epoch is kept: ``psnr`` (highest) or a loss term (lowest); ``last``
             keeps the last epoch.
+        label_smoothing: one-sided label smoothing (Salimans et al., 2016): the discriminator is taught that originals
+            are originals with a probability of 1 minus this.
         precision: Keras dtype policy: ``float32``, ``mixed_bfloat16`` or ``mixed_float16``.
         seed: of initial weights and patches.
     """
@@ -157,12 +161,14 @@ class Recipe:
     phases: tuple[Phase, ...]
     steps_per_epoch: int = 1000
     monitor: str = "psnr"
+    label_smoothing: float = 0.0
     precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self):
         _require(bool(self.phases), "phases must not be empty")
         _require(self.steps_per_epoch > 0, f"steps_per_epoch must be positive, got {self.steps_per_epoch}")
+        _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
         _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
         policies = ("float32", "mixed_bfloat16", "mixed_float16")
         _require(self.precision in policies, f"precision must be one of {', '.join(policies)}, got {self.precision!r}")

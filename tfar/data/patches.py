@@ -1,4 +1,6 @@
-"""From images to batches of (JPEG, original) patches, the same for every backend.
+"""From images to batches of JPEG and original patches, the same for every backend.
+
+A batch is a pair ``(x, original)``, where ``x`` holds the JPEG patches and what is known of them (:class:`Patches`).
 
 :class:`Patches` computes batch number ``i`` from the seed and ``i`` alone. :func:`tf_dataset` runs it in a tf.data
 pipeline; :class:`PatchDataset`, its backend-free twin, runs it in the worker threads of a ``keras.utils.PyDataset``.
@@ -33,22 +35,32 @@ class Patches:
         data: patch size, batch size, JPEG quality and so on.
         seed: of everything that is drawn.
         channels: 3 for RGB batches (gray images are repeated), 1 for luma.
+        noise: draw the noise that a one-to-many network takes, too.
     """
 
-    def __init__(self, images: Sequence[SourceImage], data: recipes.Data, *, seed: int = 0, channels: int = 3):
+    def __init__(self, images: Sequence[SourceImage], data: recipes.Data, *, seed: int = 0, channels: int = 3,
+                 noise: bool = False):
         self.images = list(images)
         self.data = data
         self.seed = seed
         self.channels = channels
+        self.noise = noise
         self._pixels = _PixelCache(CACHE_BYTES)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the two arrays of a batch."""
+        """Shape of the JPEG and the original patches of a batch."""
         return (self.data.batch, self.data.patch, self.data.patch, self.channels)
 
-    def batch(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch number ``index`` as uint8 arrays ``(JPEG, original)`` of :attr:`shape`.
+    def batch(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Batch number ``index`` as a pair ``(x, original)``.
+
+        ``original`` is uint8 of :attr:`shape`; ``x`` is a dictionary of
+
+        - ``jpeg``: the decoded JPEG patches, uint8 of :attr:`shape`;
+        - ``table``: the quantisation tables of their luma as they lie in the patch, uint8 ``(B, 8, 8)``;
+        - ``offset``: where in its 8x8 block the upper left pixel of a patch lies, uint8 ``(B, 2)`` in 0 to 7;
+        - ``noise``: when asked for, as :func:`draw_noise` gives it.
 
         Raises:
             ImageError: when no image can be read.
@@ -59,8 +71,11 @@ class Patches:
             image = self._draw_image(rng)
             count = min(self.data.patches_per_image, self.data.batch - len(pairs))
             pairs += [self._draw_patch(image, rng) for _ in range(count)]
-        compressed, original = zip(*pairs)
-        return np.stack(compressed), np.stack(original)
+        compressed, original, table, offset = map(np.stack, zip(*pairs))
+        x = {"jpeg": compressed, "table": table, "offset": offset}
+        if self.noise:
+            x["noise"] = draw_noise(rng, *self.shape[:3])
+        return x, original
 
     def _draw_image(self, rng) -> np.ndarray:
         for index in rng.permutation(len(self.images)):
@@ -69,13 +84,18 @@ class Patches:
                 return image
         raise ImageError("none of the training images can be read")
 
-    def _draw_patch(self, image: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_patch(self, image: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         data = self.data
         quality = int(rng.integers(data.quality[0], data.quality[1], endpoint=True))
         gray = self.channels == 1 or rng.random() < data.gray
-        grid = 8 if data.aligned else 1
+        aligned = data.aligned == 1 or (data.aligned > 0 and rng.random() < data.aligned)
+        grid = jpeg.BLOCK if aligned else 1
         top, left = (int(rng.integers((side - data.patch) // grid + 1)) * grid for side in image.shape[:2])
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        if not data.augment:
+            turns, flip = 0, False
+        offset = _turned_offset(top, left, data.patch, turns, flip)
+        table = jpeg.luma_table(quality)
 
         rows, top = _window(top, data.patch, image.shape[0])
         columns, left = _window(left, data.patch, image.shape[1])
@@ -83,25 +103,35 @@ class Patches:
         if gray:
             original = pixels.studio_luma(original)
         compressed = jpeg.compress(original, quality, data.subsampling)
-        return tuple(self._finish(p[top : top + data.patch, left : left + data.patch], turns, flip)
-                     for p in (compressed, original))
+        compressed, original = (self._finish(p[top : top + data.patch, left : left + data.patch], turns, flip)
+                                for p in (compressed, original))
+        return compressed, original, table.T if turns % 2 else table, offset
 
     def _finish(self, patch: np.ndarray, turns: int, flip: bool) -> np.ndarray:
-        if self.data.augment:
-            patch = np.rot90(patch[:, ::-1] if flip else patch, turns)
+        patch = np.rot90(patch[:, ::-1] if flip else patch, turns)
         return patch[..., None] if self.channels == 1 else pixels.as_rgb(patch)
 
 
+def draw_noise(rng: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """Standard normal noise for images of a height and width: float32 ``(count, ceil(H/2), ceil(W/2), 1)``."""
+    return rng.standard_normal((count, -(-height // 2), -(-width // 2), 1), dtype=np.float32)
+
+
 def tf_dataset(patches: Patches, start: int, stop: int):
-    """The batches ``start`` to ``stop - 1`` as a ``tf.data.Dataset`` of uint8 pairs, computed ahead in parallel.
+    """The batches ``start`` to ``stop - 1`` as a ``tf.data.Dataset``, computed ahead in parallel.
 
     Under a multi-worker strategy every worker takes its share of each batch.
     """
     import tensorflow as tf
 
+    example = patches.batch(start)
+
     def load(index):
-        pair = tf.numpy_function(patches.batch, [index], (tf.uint8, tf.uint8))
-        return tuple(tf.ensure_shape(array, patches.shape) for array in pair)
+        arrays = tf.nest.flatten(example)
+        loaded = tf.numpy_function(
+            lambda i: tf.nest.flatten(patches.batch(i)), [index], [array.dtype for array in arrays])
+        shaped = [tf.ensure_shape(tensor, array.shape) for tensor, array in zip(loaded, arrays)]
+        return tf.nest.pack_sequence_as(example, shaped)
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -141,14 +171,23 @@ class PatchDataset(keras.utils.PyDataset):
         self._within_epoch = False
 
 
-def validation_pairs(images: Sequence[SourceImage], data: recipes.Data, *, channels: int = 3):
-    """A fixed pair of uint8 arrays ``(JPEG, original)``, one batch of patches of the held-out images.
+def validation_batch(images: Sequence[SourceImage], data: recipes.Data, *, channels: int = 3, noise: bool = False):
+    """A fixed batch ``(x, original)`` of patches of the held-out images.
 
     There are four times as many patches as images (at least 16, at most 256), cut without augmentation.
     """
     count = min(max(4 * len(images), 16), 256)
     fixed = dataclasses.replace(data, batch=count, patches_per_image=1, augment=False)
-    return Patches(images, fixed, seed=0, channels=channels).batch(0)
+    return Patches(images, fixed, seed=0, channels=channels, noise=noise).batch(0)
+
+
+def _turned_offset(top: int, left: int, patch: int, turns: int, flip: bool) -> np.ndarray:
+    """Where in its block the upper left pixel of a patch lies after a flip and quarter turns."""
+    if flip:
+        left = -(left + patch)
+    for _ in range(turns):
+        top, left = -(left + patch), top
+    return np.uint8([top % jpeg.BLOCK, left % jpeg.BLOCK])
 
 
 def _window(start: int, size: int, side: int) -> tuple[slice, int]:

@@ -3,8 +3,7 @@
 from keras import ops
 
 from tfar import pixels
-
-BLOCK = 8
+from tfar.jpeg import BLOCK
 
 
 def blocking_effect(restored):

@@ -20,11 +20,11 @@ import numpy as np
 from keras import ops
 
 from tfar import pixels, recipes
-from tfar.data.patches import Patches, PatchDataset, tf_dataset, validation_pairs
+from tfar.data.patches import Patches, PatchDataset, tf_dataset, validation_batch
 from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss
-from tfar.models import build
-from tfar.recipes import Recipe
+from tfar.models import build, call, channels, input_names
+from tfar.recipes import Data, Recipe
 from tfar.storage import load_weights, write_atomically
 from tfar.training.distribution import barrier, choose_strategy, is_chief, worker_count
 from tfar.training.tensorboard import TensorBoardLog
@@ -58,11 +58,17 @@ class Run:
         else:
             self.recipe = recipe
 
+    @property
+    def data(self) -> Data:
+        """Images and patches of the training."""
+        return self.recipe.data
+
     def check(self):
         """Raise what :meth:`train` would raise for the recipe or its images, before anything is written."""
         data = self.recipe.data
-        check_terms(self.recipe, build(self.recipe.generator))
-        build_discriminator(self.recipe)
+        generator = build(self.recipe.generator)
+        check_terms(self.recipe, generator)
+        build_discriminator(self.recipe, channels(generator))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # skipped files are named when the training starts
             load_split(data.source, data.validation, data.patch)
@@ -97,13 +103,13 @@ class Run:
             callbacks = [StopOnNonFinite(self)]
             if recipe.optimizer.average is not None:
                 callbacks.append(WeightAverage(recipe.optimizer.average))
-        channels = trainer.generator.input_shape[-1]
+        drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
         training, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
-        patches = Patches(training, recipe.data, seed=recipe.seed, channels=channels)
+        patches = Patches(training, recipe.data, seed=recipe.seed, **drawn)
         patches.batch(0)  # when no image can be read, this says so before tf.data wraps the error
-        validation = validation_pairs(held_out or training, recipe.data, channels=channels)
+        validation = validation_batch(held_out or training, recipe.data, **drawn)
         if is_chief(strategy):
-            callbacks += [Checkpoint(self), EpochLog(self, [array[:SAMPLES] for array in validation])]
+            callbacks += [Checkpoint(self), EpochLog(self, validation)]
         if minutes is not None:
             callbacks.append(StopAfter(minutes))
 
@@ -129,6 +135,10 @@ class Run:
                 return False
             done = end
         return True
+
+    def network(self) -> keras.Model:
+        """What the training is for: the generator of the best epoch."""
+        return self.best_generator()
 
     def best_generator(self) -> keras.Model:
         """The generator of the best epoch, in float32; :class:`CheckpointError` before the first epoch's end."""
@@ -264,19 +274,21 @@ class Checkpoint(keras.callbacks.Callback):
 class EpochLog(keras.callbacks.Callback):
     """Writes one row of ``log.csv`` and one step of the TensorBoard log per epoch, with sample images."""
 
-    def __init__(self, run: Run, samples: list[np.ndarray]):
+    def __init__(self, run: Run, validation: tuple[dict[str, np.ndarray], np.ndarray]):
         super().__init__()
         self.file = run.folder / "log.csv"
-        self.samples = samples
+        x, original = validation
+        self.x = {name: array[:SAMPLES] for name, array in x.items()}
+        self.original = original[:SAMPLES]
         self.board = TensorBoardLog(run.folder / "tensorboard")
 
     def on_epoch_end(self, epoch, logs=None):
         values = {name: float(value) for name, value in logs.items()}
         self._append_row({"epoch": epoch + 1, **values})
-        jpeg, original = self.samples
-        restored = self.model.averaged_generator(pixels.to_float(jpeg), training=False)["image"]
+        x = {**self.x, "jpeg": pixels.to_float(self.x["jpeg"])}
+        restored = call(self.model.averaged_generator, x)["image"]
         restored = ops.convert_to_numpy(pixels.to_uint8(restored))
-        strips = [np.concatenate(images, axis=1) for images in zip(jpeg, restored, original)]
+        strips = [np.concatenate(images, axis=1) for images in zip(self.x["jpeg"], restored, self.original)]
         self.board.write(epoch + 1, values, {"jpeg | restored | original": np.concatenate(strips)})
 
     def _append_row(self, row: dict[str, float]):

@@ -5,8 +5,11 @@ from keras import ops
 
 from tfar import pixels
 from tfar.errors import RecipeError
-from tfar.losses import adversarial, blocking, edge, fidelity, perceptual, texture
-from tfar.models import build
+from tfar.jpeg import BLOCK
+from tfar.losses import adversarial, blocking, edge, fidelity, perceptual, similarity, texture
+from tfar.losses.diversity import diversity_loss
+from tfar.losses.jpeg import jpeg_loss
+from tfar.models import build, call, channels, input_names
 from tfar.models.features import vgg_features
 from tfar.recipes import Network, Phase, Recipe
 from tfar.training.gradients import GradientTape
@@ -15,29 +18,59 @@ from tfar.training.gradients import GradientTape
 class Step:
     """What the loss terms of one step are computed from; features and judgements are computed once, when needed.
 
+    Args:
+        trainer: whose networks are used.
+        batch: as :meth:`tfar.data.patches.Patches.batch` gives it.
+        generator: the network that restores.
+        training: whether the networks learn from this step.
+
     ``functools.cached_property`` will not do: in Python 3.11 it holds a lock that all instances share, on which the
     replicas of a mirrored strategy wait for each other for ever.
     """
 
-    def __init__(self, trainer: "Trainer", original, outputs: dict, training: bool):
+    def __init__(self, trainer: "Trainer", batch, generator: keras.Model, training: bool):
+        x, original = batch
         self.trainer = trainer
-        self.original = original
+        self.training = training
+        self.original = pixels.to_float(original)
+        self.jpeg = pixels.to_float(x["jpeg"])
+        self.table, self.offset = x["table"], x["offset"]
+        self._generator, self._given = generator, {**x, "jpeg": self.jpeg}
+        outputs = call(generator, self._given, training=training)
         self.restored = outputs["image"]
         self.edges = outputs.get("edges")
-        self.training = training
         self._computed = {}
 
     @property
     def original_features(self) -> dict:
-        return self._once("original_features", lambda: self.trainer.features(self.original))
+        return self._once("original_features", lambda: self._features(self.original))
 
     @property
     def restored_features(self) -> dict:
-        return self._once("restored_features", lambda: self.trainer.features(self.restored))
+        return self._once("restored_features", lambda: self._features(self.restored))
+
+    @property
+    def original_edges(self):
+        return self._once("original_edges", lambda: edge.sobel_edges(self.original))
+
+    @property
+    def other_restored(self):
+        """Another restoration of the same JPEGs, from the noise turned by half a turn."""
+        given = {**self._given, "noise": ops.flip(self._given["noise"], axis=(1, 2))}
+        return self._once("other_restored", lambda: call(self._generator, given, training=self.training)["image"])
 
     @property
     def restored_logits(self):
-        return self._once("restored_logits", lambda: self.trainer.discriminator(self.restored, training=self.training))
+        return self._once("restored_logits", lambda: self.judge(self.restored))
+
+    def judge(self, image):
+        """The discriminator's logits for an image, under the conditions that its inputs name."""
+        given = {"image": image, "edges": self.original_edges, "jpeg": self.jpeg}
+        return call(self.trainer.discriminator, given, training=self.training)
+
+    def _features(self, image):
+        rgb = image if image.shape[-1] == 3 else ops.repeat(image, 3, axis=-1)
+        return self.trainer.features(rgb)
 
     def _once(self, name: str, compute):
         if name not in self._computed:
@@ -62,13 +95,18 @@ def _texture(step: Step):
 
 TERMS = {
     "mse": lambda step: fidelity.mse(step.original, step.restored),
+    "ssim": lambda step: similarity.ssim_loss(step.original, step.restored),
     "edge": lambda step: edge.edge_fidelity(step.original, step.edges),
     "blocking": lambda step: blocking.blocking_effect(step.restored),
+    "jpeg": lambda step: jpeg_loss(step.jpeg, step.restored, step.table, step.offset),
+    "diversity": lambda step: diversity_loss(step.restored, step.other_restored),
     "perceptual": _perceptual,
     "texture": _texture,
     "adversarial": lambda step: adversarial.generator_loss(step.restored_logits),
+    "saturating": lambda step: adversarial.saturating_generator_loss(step.restored_logits),
 }
 FEATURE_TERMS = ("perceptual", "texture")
+ADVERSARIAL_TERMS = ("adversarial", "saturating")
 
 
 class Trainer(keras.Model):
@@ -104,7 +142,7 @@ class Trainer(keras.Model):
     def _build_networks(self):
         recipe = self.recipe
         self.generator = build(recipe.generator)
-        self.discriminator = build_discriminator(recipe)
+        self.discriminator = build_discriminator(recipe, channels(self.generator))
         self.averaged_generator = self.generator
         if recipe.optimizer.average is not None:
             self.averaged_generator = build(recipe.generator)
@@ -119,21 +157,19 @@ class Trainer(keras.Model):
     def begin(self, phase: Phase):
         """Set the terms of a phase and give both networks fresh optimizers."""
         self.phase = phase
-        self.adversarial = "adversarial" in phase.terms
+        self.adversarial = not phase.terms.keys().isdisjoint(ADVERSARIAL_TERMS)
         self.discriminator_optimizer = self._new_optimizer(self.discriminator) if self.adversarial else None
         self.compile(optimizer=self._new_optimizer(self.generator), jit_compile=False)
 
     def train_step(self, batch):
-        jpeg, original = (pixels.to_float(images) for images in batch)
         values = {}
         with GradientTape() as tape:
             # 1. Restore; both networks learn from this one restoration.
-            outputs = self.generator(jpeg, training=True)
+            step = Step(self, batch, self.generator, training=True)
             # 2. Teach the discriminator to tell originals from restorations.
             if self.adversarial:
-                values["discriminator"] = self._discriminator_step(original, outputs["image"])
+                values["discriminator"] = self._discriminator_step(step)
             # 3. Judge the restoration, by the improved discriminator among others.
-            step = Step(self, original, outputs, training=True)
             values |= self._terms(step)
             scaled = self.optimizer.scale_loss(values["loss"] / self.replicas)
         # 4. Teach the generator.
@@ -142,8 +178,7 @@ class Trainer(keras.Model):
         return self._log(values, step)
 
     def test_step(self, batch):
-        jpeg, original = (pixels.to_float(images) for images in batch)
-        step = Step(self, original, self.averaged_generator(jpeg, training=False), training=False)
+        step = Step(self, batch, self.averaged_generator, training=False)
         return self._log(self._terms(step), step)
 
     def _terms(self, step: Step) -> dict:
@@ -151,11 +186,11 @@ class Trainer(keras.Model):
         values = {name: TERMS[name](step) for name in self.phase.terms}
         return {**values, "loss": sum(weight * values[name] for name, weight in self.phase.terms.items())}
 
-    def _discriminator_step(self, original, restored):
+    def _discriminator_step(self, step: Step):
         with GradientTape() as tape:
-            original_logits = self.discriminator(original, training=True)
-            restored_logits = self.discriminator(ops.stop_gradient(restored), training=True)
-            loss = adversarial.discriminator_loss(original_logits, restored_logits)
+            original_logits = step.judge(step.original)
+            restored_logits = step.judge(ops.stop_gradient(step.restored))
+            loss = adversarial.discriminator_loss(original_logits, restored_logits, self.recipe.label_smoothing)
             scaled = self.discriminator_optimizer.scale_loss(loss / self.replicas)
         variables = self.discriminator.trainable_variables
         self.discriminator_optimizer.apply(tape.gradient(scaled, variables), variables)
@@ -191,27 +226,33 @@ class Trainer(keras.Model):
         return optimizer
 
 
-def build_discriminator(recipe: Recipe) -> keras.Model | None:
-    """The discriminator of a recipe, for patches of the recipe's size, which its dense layer needs to know."""
+def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
+    """The discriminator of a recipe, for patches of the recipe's size and a generator's number of channels."""
     if recipe.discriminator is None:
         return None
-    options = {"patch": recipe.data.patch, **recipe.discriminator.options}
+    options = {"patch": recipe.data.patch, "channels": channels, **recipe.discriminator.options}
+    if options["channels"] != channels:
+        raise RecipeError(f"the discriminator takes {options['channels']} channels, the generator gives {channels}")
     return build(Network(builder=recipe.discriminator.builder, options=options))
 
 
 def term_names(recipe: Recipe) -> list[str]:
     """What the phases of a recipe log besides the PSNR: the weighted sum, every loss term, the discriminator's loss."""
     terms = list(dict.fromkeys(name for phase in recipe.phases for name in phase.terms))
-    return ["loss", *terms, "discriminator"] if "adversarial" in terms else ["loss", *terms]
+    judged = not set(terms).isdisjoint(ADVERSARIAL_TERMS)
+    return ["loss", *terms, "discriminator"] if judged else ["loss", *terms]
 
 
 def check_terms(recipe: Recipe, generator: keras.Model):
     """Raise :class:`RecipeError` when a recipe names terms that do not exist or that its networks cannot give."""
+    on_grid = recipe.data.aligned > 0 and recipe.data.patch % BLOCK == 0
     needs = {
         "edge": ("edges" in generator.output_names, "a generator with an edge branch"),
-        "adversarial": (recipe.discriminator is not None, "a discriminator"),
-        "blocking": (recipe.data.aligned and recipe.data.patch % blocking.BLOCK == 0,
-                     "data.aligned and a data.patch that is a multiple of 8"),
+        "ssim": (recipe.data.patch >= similarity.WINDOW, f"a data.patch of at least {similarity.WINDOW}"),
+        "blocking": (recipe.data.aligned == 1 and on_grid, "data.aligned=1 and a data.patch that is a multiple of 8"),
+        "diversity": ("noise" in input_names(generator), "a generator that takes noise"),
+        "jpeg": (on_grid, "data.aligned above 0 and a data.patch that is a multiple of 8"),
+        **{name: (recipe.discriminator is not None, "a discriminator") for name in ADVERSARIAL_TERMS},
         **{name: (recipe.features is not None, "features") for name in FEATURE_TERMS},
     }
     for name in dict.fromkeys(name for phase in recipe.phases for name in phase.terms):
@@ -220,8 +261,9 @@ def check_terms(recipe: Recipe, generator: keras.Model):
         given, what = needs.get(name, (True, ""))
         if not given:
             raise RecipeError(f"the loss term {name!r} needs {what} in the recipe")
-    if recipe.monitor not in ("psnr", "last", *term_names(recipe)):
-        raise RecipeError(f"monitor must be psnr, last or a loss term of the recipe, got {recipe.monitor!r}")
+    monitored = set.intersection(*(set(phase.terms) for phase in recipe.phases))
+    if recipe.monitor not in ("psnr", "last", "loss", *monitored):
+        raise RecipeError(f"monitor must be psnr, last, loss or a term of every phase, got {recipe.monitor!r}")
 
 
 def _learning_rate(phase: Phase, steps_per_epoch: int):
