@@ -3,6 +3,8 @@
 import keras
 from keras import layers, ops
 
+from tfar import pixels
+
 LEAKY_SLOPE = 0.2
 NORMS = ("batch", "synchronized", "none")
 
@@ -38,6 +40,22 @@ def residual_block(x, filters: int, norm: str, *, name: str):
     return layers.Add(name=f"{name}_add")([x, y])
 
 
+def preactivation_block(x, filters: int, norm: str, *, name: str, **options):
+    """Norm, ReLU, Conv k3 twice, add: the pre-activation residual unit (He et al., ECCV 2016)."""
+    y = x
+    for i in (1, 2):
+        y = layers.ReLU(name=f"{name}_relu{i}")(normalize(y, norm, name=f"{name}_norm{i}"))
+        y = conv(y, filters, 3, name=f"{name}_conv{i}", **options)
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
+def corrected(image, x, residual: bool):
+    """The last step of a generator, float32: ``image + x`` when it predicts a correction, else ``tanh(x)``."""
+    if residual:
+        return layers.Add(dtype="float32", name="corrected")([image, x])
+    return layers.Activation("tanh", dtype="float32", name="tanh")(x)
+
+
 @keras.saving.register_keras_serializable(package="tfar")
 class DepthToSpace(layers.Layer):
     """Rearrange ``(B, H, W, s*s*C)`` to ``(B, s*H, s*W, C)``; ``block_size`` is s."""
@@ -69,3 +87,83 @@ class CropLike(layers.Layer):
 
     def compute_output_shape(self, shapes):
         return (*shapes[1][:3], shapes[0][-1])
+
+
+@keras.saving.register_keras_serializable(package="tfar")
+class ReplicatePad(layers.Layer):
+    """Repeat the border pixels of ``(B, H, W, C)``: ``before`` at the top and left, ``after`` at the bottom and right.
+
+    Made of slices and concatenations, which phones have and compute fast.
+    """
+
+    def __init__(self, before: int, after: int, **kwargs):
+        super().__init__(**kwargs)
+        self.before = before
+        self.after = after
+
+    def call(self, x):
+        x = ops.concatenate([x[:, :1]] * self.before + [x] + [x[:, -1:]] * self.after, axis=1)
+        return ops.concatenate([x[:, :, :1]] * self.before + [x] + [x[:, :, -1:]] * self.after, axis=2)
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        padded = [None if side is None else side + self.before + self.after for side in (height, width)]
+        return (batch, *padded, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "before": self.before, "after": self.after}
+
+
+@keras.saving.register_keras_serializable(package="tfar")
+class RgbToYcbcr(layers.Layer):
+    """:func:`tfar.pixels.to_ycbcr` as a layer."""
+
+    def call(self, image):
+        return pixels.to_ycbcr(image)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@keras.saving.register_keras_serializable(package="tfar")
+class YcbcrToRgb(layers.Layer):
+    """:func:`tfar.pixels.to_rgb` as a layer."""
+
+    def call(self, image):
+        return pixels.to_rgb(image)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def nearest_upsample(x, *, name: str):
+    """Twice the height and width, every pixel four times alike; TFLite's own resizing needs fixed sizes."""
+    return DepthToSpace(2, name=name)(layers.Concatenate(name=f"{name}_copies")([x] * 4))
+
+
+@keras.saving.register_keras_serializable(package="tfar")
+class ReflectToMultiple(layers.Layer):
+    """Extend ``(B, H, W, C)`` at the bottom and right by reflection until H and W are multiples of a number.
+
+    The border pixels are not repeated. An image smaller than what is missing is reflected back and forth.
+    """
+
+    def __init__(self, multiple: int, **kwargs):
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, x):
+        for axis in (1, 2):
+            size = ops.shape(x)[axis]
+            period = ops.maximum(2 * size - 2, 1)
+            place = ops.mod(ops.arange((size + self.multiple - 1) // self.multiple * self.multiple), period)
+            x = ops.take(x, ops.minimum(place, period - place), axis=axis)
+        return x
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        extended = [None if side is None else -(-side // self.multiple) * self.multiple for side in (height, width)]
+        return (batch, *extended, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "multiple": self.multiple}

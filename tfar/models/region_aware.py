@@ -243,7 +243,8 @@ def _paper() -> RegionAware:
             monitor="last"))
 
 
-def _practical(options: dict, *, batch: int, base: Phase, texture: Phase, steps_per_epoch: int) -> RegionAware:
+def _practical(options: dict, *, precision: str, batch: int, base: Phase, texture: Phase,
+               steps_per_epoch: int) -> RegionAware:
     """The practical form: no normalisation, global residual, half resolution, and half of the patches in gray.
 
     The paper's weight of the texture term lets it outweigh every other term by four orders of magnitude when the
@@ -255,12 +256,12 @@ def _practical(options: dict, *, batch: int, base: Phase, texture: Phase, steps_
     return RegionAware(
         base=Recipe(
             generator=Network(builder="edge_cnn", options=options), data=data, optimizer=optimizer, phases=(base,),
-            steps_per_epoch=steps_per_epoch, precision="mixed_bfloat16"),
+            steps_per_epoch=steps_per_epoch, precision=precision),
         texture=Recipe(
             generator=Network(builder="texture_generator", options=options),
             discriminator=Network(builder="srgan_discriminator", options={"filters": 32}),
             features=Features(perceptual="block3_conv3"), data=data, optimizer=optimizer, phases=(texture,),
-            steps_per_epoch=steps_per_epoch, monitor="last", precision="mixed_bfloat16"),
+            steps_per_epoch=steps_per_epoch, monitor="last", precision=precision),
         texture_from_base=True)
 
 
@@ -270,15 +271,15 @@ _TEXTURE_TERMS = {"mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial
 RECIPES = {
     "paper": _paper(),
     "gpu": _practical(
-        {}, batch=64, steps_per_epoch=500,
+        {}, precision="mixed_bfloat16", batch=64, steps_per_epoch=500,
         base=Phase(epochs=40, terms=_BASE_TERMS, learning_rate=8e-4, decay="cosine", warmup=500),
         texture=Phase(epochs=20, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=500)),
     "cpu": _practical(
-        {"blocks": 8, "head": 64}, batch=16, steps_per_epoch=500,
+        {"blocks": 8, "head": 64}, precision="mixed_bfloat16", batch=16, steps_per_epoch=500,
         base=Phase(epochs=20, terms=_BASE_TERMS, learning_rate=1e-3, decay="cosine", warmup=250),
         texture=Phase(epochs=10, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=250)),
     "demo": _practical(
-        {"filters": 32, "blocks": 4, "head": 32}, batch=16, steps_per_epoch=100,
+        {"filters": 32, "blocks": 4, "head": 32}, precision="float32", batch=16, steps_per_epoch=100,
         base=Phase(epochs=8, terms=_BASE_TERMS, learning_rate=2e-3, decay="cosine", warmup=50),
         texture=Phase(epochs=1, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=20)),
 }
