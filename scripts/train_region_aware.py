@@ -13,9 +13,10 @@ SavedModel and TFLite exports and a comparison picture into the run folder.
 import argparse
 import sys
 
-from tfar.cli import add_training_arguments, exit_code, train_region_aware
+from tfar.cli import add_training_arguments, exit_code, train
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(system="region-aware")
     add_training_arguments(parser)
-    sys.exit(exit_code(train_region_aware, parser.parse_args()))
+    sys.exit(exit_code(train, parser.parse_args()))

@@ -74,12 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("output", metavar="OUT", help="the file to write (PNG is lossless), or a folder")
     _add_preset(command)
     command.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
+    command.add_argument("--candidates", type=_positive, metavar="K",
+                         help="write K different restorations and a contact sheet (one-to-many presets)")
+    command.add_argument("--seed", type=_not_negative, default=0, metavar="S",
+                         help="of the noise of a one-to-many preset (default: %(default)s)")
     command.set_defaults(execute=_restore)
 
-    command = commands.add_parser("train", help="train the region-aware system")
-    command.add_argument("system", choices=["region-aware"])
+    command = commands.add_parser("train", help="train a system on photographs")
+    command.add_argument("system", metavar="NAME", help="region-aware, ep-gan, v-gan, ep-gan-mse, argan, galteri-mse, "
+                         "galteri-ssim, galteri-gan, galteri-gan-y, one-to-many or one-to-many-mse")
     add_training_arguments(command)
-    command.set_defaults(execute=train_region_aware)
+    command.set_defaults(execute=train)
 
     command = commands.add_parser("evaluate", help="score a preset on a folder of originals")
     command.add_argument("folder", metavar="FOLDER", help="uncompressed originals")
@@ -89,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--lpips", metavar="FILE", help="LPIPS weights (.npz), to score that distance too")
     command.set_defaults(execute=_evaluate)
 
-    command = commands.add_parser("compare", help="picture of an original, its JPEG and the layers of a preset")
+    command = commands.add_parser("compare", help="picture of an original, its JPEG and what a preset makes of it")
     command.add_argument("original", metavar="ORIGINAL", help="an image file that is not damaged yet")
     command.add_argument("output", metavar="OUT", help="the picture to write")
     _add_preset(command)
@@ -110,10 +115,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_training_arguments(parser: argparse.ArgumentParser):
     """The arguments that every training script shares."""
-    parser.add_argument("--recipe", default="demo", help="demo (default), cpu, gpu or paper")
+    parser.add_argument("--recipe", default="demo", help="demo (default), cpu or paper; gpu for region-aware")
     parser.add_argument("--data", metavar="SOURCE", help="a folder of photographs, demo, or tfds:NAME")
     parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", dest="assignments",
-                        help="override recipe fields, such as base.data.patch=64")
+                        help="override recipe fields, such as data.patch=64 (region-aware: base.data.patch=64)")
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16", "mixed_float16"])
     parser.add_argument("--strategy", default="auto", help="auto (default), one, mirrored or multiworker")
     parser.add_argument("--run", metavar="FOLDER", help="the run folder (default: a new one in runs/)")
@@ -121,50 +126,64 @@ def add_training_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--minutes", type=float, help="stop each training after the epoch in which this time passed")
 
 
-def train_region_aware(options: argparse.Namespace) -> int:
-    """Run the region-aware job that parsed training arguments describe."""
+def train(options: argparse.Namespace) -> int:
+    """Run the training that ``options.system`` and the other training arguments describe."""
     with starting_backend():
         from tfar.training.distribution import choose_strategy
 
         strategy = choose_strategy(options.strategy)
     start_backend()
     from tfar import recipes
-    from tfar.jobs import region_aware_job
-    from tfar.models.region_aware import RECIPES
+    from tfar.jobs import training_job
+    from tfar.models import SYSTEMS
     from tfar.training.region_aware import RegionAwareRun
+    from tfar.training.runs import Run
 
+    if options.system not in SYSTEMS:
+        raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
+    make, parts = (RegionAwareRun, ("base.", "texture.")) if options.system == "region-aware" else (Run, ("",))
     if options.resume:
         if options.assignments or options.data or options.precision or options.run:
             raise TfarError("--resume takes the run's own recipe, so no --set, --data, --precision or --run")
-        run = RegionAwareRun(options.resume)
+        run = make(options.resume)
     else:
-        if options.recipe not in RECIPES:
-            raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(RECIPES)}")
-        both = [f"{part}.data.source={options.data}" for part in ("base", "texture") if options.data]
-        both += [f"{part}.precision={options.precision}" for part in ("base", "texture") if options.precision]
-        recipe = recipes.override(RECIPES[options.recipe], both + options.assignments)
+        known = SYSTEMS[options.system]
+        if options.recipe not in known:
+            raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(known)}")
+        both = [f"{part}data.source={options.data}" for part in parts if options.data]
+        both += [f"{part}precision={options.precision}" for part in parts if options.precision]
+        recipe = recipes.override(known[options.recipe], both + options.assignments)
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        run = RegionAwareRun(options.run or Path("runs") / f"region-aware-{options.recipe}-{stamp}", recipe)
-    region_aware_job(run, strategy=strategy, minutes=options.minutes)
+        run = make(options.run or Path("runs") / f"{options.system}-{options.recipe}-{stamp}", recipe)
+    training_job(run, strategy=strategy, minutes=options.minutes)
     return 0
 
 
 def _restore(options) -> int:
     from tfar.restoration.files import plan, restore_files
 
-    pairs = plan(options.input, options.output)
+    planned = plan(options.input, options.output, candidates=options.candidates)
     start_backend()
+    from tfar import jobs
     from tfar.presets import load
     from tfar.restoration.restorer import Restorer
 
-    restorer = _with_layer(Restorer, load(options.preset), options.layer)
+    model = load(options.preset)
+    restorer = _with_layer(Restorer, model, options.layer, seed=options.seed)
+    restore = lambda image: [restorer(image)]  # noqa: E731
+    if options.candidates:
+        restore = jobs.candidates(model, options.candidates, options.seed)
     failures = 0
-    for source, target, error in restore_files(pairs, restorer):
+    targets = dict(planned)
+    for source, error in restore_files(planned, restore):
         if error:
             failures += 1
             print(f"tfar: {error}", file=sys.stderr)
-        else:
-            print(f"{source} -> {target}")
+            continue
+        for target in targets[source]:
+            share = jobs.consistency(source, target) if options.candidates and target != targets[source][-1] else None
+            note = "" if share is None else f"  ({share:.1%} of the DCT coefficients outside the JPEG's interval)"
+            print(f"{source} -> {target}{note}")
     return 2 if failures else 0
 
 
@@ -195,10 +214,7 @@ def _compare(options) -> int:
     from tfar.presets import load
     from tfar.restoration.files import write_image
 
-    model = load(options.preset)
-    if "fused" not in model.output:
-        raise TfarError(f"{options.preset} is a single network; compare shows the layers of a region-aware one")
-    write_image(options.output, comparison(model, original, options.quality))
+    write_image(options.output, comparison(load(options.preset), original, options.quality))
     print(options.output)
     return 0
 
@@ -207,10 +223,11 @@ def _export(options) -> int:
     start_backend()
     from tfar.export.saved_model import export_saved_model
     from tfar.export.tflite import export_tflite
+    from tfar.models import main_output
     from tfar.presets import load
 
     model, folder = load(options.preset), Path(options.output)
-    output = options.layer or ("fused" if "fused" in model.output else "image")
+    output = options.layer or main_output(model)
     if output not in model.output:
         raise TfarError(f"{options.preset} is a single network and has no layer {output!r}")
     export_saved_model(model, folder / "saved_model", output=output)
@@ -237,8 +254,20 @@ def _quality(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a JPEG quality factor from 1 to 100, got {text!r}")
 
 
-def _with_layer(make, model, layer):
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+
+
+def _not_negative(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
+
+
+def _with_layer(make, model, layer, **options):
     try:
-        return make(model, layer)
+        return make(model, layer, **options)
     except ValueError as error:
         raise TfarError(str(error)) from error

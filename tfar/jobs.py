@@ -1,39 +1,45 @@
 """The main jobs, from images to results: what the scripts and the command line run."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfar import pixels
-from tfar.data.sources import load_split
+from tfar import jpeg, pixels
+from tfar.data.sources import load_split, read_image
+from tfar.errors import TfarError
 from tfar.evaluation import benchmark, protocols
 from tfar.evaluation.report import side_by_side
 from tfar.export.saved_model import export_saved_model
 from tfar.export.tflite import export_tflite
+from tfar.models import main_output
+from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.files import write_image
 from tfar.restoration.restorer import Restorer
 from tfar.storage import write_atomically
 from tfar.training.distribution import is_chief
 from tfar.training.region_aware import RegionAwareRun
+from tfar.training.runs import Run
 
+SINGLE = "restored"  # the row of a network that has no layers
 LAYER_NAMES = {"base": "L_B (base)", "texture": "L_T (texture)", "fused": "fused"}
 
 
-def region_aware_job(run: RegionAwareRun, *, strategy, minutes: float | None = None, verbose: str | int = "auto",
-                     test_images: int = 8) -> Path:
-    """Train the region-aware system, then fuse, score and export it.
+def training_job(run: Run | RegionAwareRun, *, strategy, minutes: float | None = None, verbose: str | int = "auto",
+                 test_images: int = 8) -> Path:
+    """Train a system, then score and export the network it is for.
 
-    Writes into the run folder: ``model.keras`` (the fused network), ``metrics.json``, ``comparison.png`` and, on the
-    TensorFlow backend, ``saved_model/`` and ``region_aware.tflite``; prints the table and where everything lies.
+    Writes into the run folder: ``model.keras``, ``metrics.json``, ``comparison.png`` and, on the TensorFlow backend,
+    ``saved_model/`` and ``model.tflite``; prints the table and where everything lies.
 
     Args:
         run: the run to train, or to go on with.
         strategy: made by :func:`tfar.training.distribution.choose_strategy`.
-        minutes: stop each of the two trainings after the epoch in which this time has passed.
+        minutes: stop each training after the epoch in which this time has passed.
         verbose: progress bar of Keras.
         test_images: how many of the held-out images are scored, at most.
 
@@ -45,10 +51,10 @@ def region_aware_job(run: RegionAwareRun, *, strategy, minutes: float | None = N
         return run.folder
     if not finished:
         print(f"Stopped before the end of the recipe; go on with --resume {run.folder}")
-    model = run.fuse()
+    model = run.network()
     write_atomically(run.folder / "model.keras", model.save)
 
-    data = run.recipe.base.data
+    data = run.data
     _, held_out = load_split(data.source, data.validation, data.patch)
     held_out = held_out[:test_images]
     if held_out:
@@ -59,13 +65,13 @@ def region_aware_job(run: RegionAwareRun, *, strategy, minutes: float | None = N
         write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
 
     if keras.backend.backend() == "tensorflow":
-        export_saved_model(model, run.folder / "saved_model")
-        export_tflite(run.folder / "saved_model", run.folder / "region_aware.tflite")
+        export_saved_model(model, run.folder / "saved_model", output=main_output(model))
+        export_tflite(run.folder / "saved_model", run.folder / "model.tflite")
     else:
         print(f"Exports need the TensorFlow backend: tfar export FOLDER --preset {run.folder}")
-    for name, what in (("model.keras", "fused network"), ("saved_model", "SavedModel for TF Serving"),
-                       ("region_aware.tflite", "TFLite for phones and browsers"), ("metrics.json", "scores"),
-                       ("comparison.png", "original | JPEG | L_B | L_T | mask | fused")):
+    for name, what in (("model.keras", "network"), ("saved_model", "SavedModel for TF Serving"),
+                       ("model.tflite", "TFLite for phones and browsers"), ("metrics.json", "scores"),
+                       ("comparison.png", "picture of a held-out image")):
         if (run.folder / name).exists():
             print(f"{what + ':':<45}{run.folder / name}")
     return run.folder
@@ -88,16 +94,18 @@ def score_layers(model: keras.Model, images: list[tuple[str, np.ndarray]], *, qu
 
 def layer_restorers(model: keras.Model) -> Mapping[str, Restorer]:
     """A restorer per layer of a region-aware network, under the name of its row; of another network the one it has."""
-    if "fused" not in model.output:
-        return {model.name: Restorer(model)}
-    return {name: Restorer(model, layer) for layer, name in LAYER_NAMES.items()}
+    if main_output(model) == "fused":
+        return {name: Restorer(model, layer) for layer, name in LAYER_NAMES.items()}
+    return {SINGLE: Restorer(model)}
 
 
 def comparison(model: keras.Model, original: np.ndarray, quality: int) -> np.ndarray:
-    """The picture original | JPEG | L_B | L_T | mask | fused of an original, in two rows, under the colour protocol.
+    """The picture original | JPEG | restored of an original under the colour protocol.
+
+    Of a region-aware network it shows L_B, L_T, the mask and the fused image, in two rows.
 
     Args:
-        model: a region-aware network.
+        model: any network that restores.
         original: uint8 ``(H, W)`` or ``(H, W, 3)``.
         quality: JPEG quality factor.
 
@@ -105,9 +113,40 @@ def comparison(model: keras.Model, original: np.ndarray, quality: int) -> np.nda
         uint8 RGB picture with labels.
     """
     trial = protocols.color(original, quality)
-    outputs = model(pixels.to_float(trial.jpeg[None]), training=False)
-    layers = {layer: ops.convert_to_numpy(pixels.to_uint8(outputs[layer]))[0] for layer in LAYER_NAMES}
-    mask = np.uint8(255 * ops.convert_to_numpy(outputs["mask"])[0, ..., 0])
-    return side_by_side({
-        "original": trial.original, f"JPEG QF{quality}": trial.jpeg, LAYER_NAMES["base"]: layers["base"],
-        LAYER_NAMES["texture"]: layers["texture"], "mask": mask, LAYER_NAMES["fused"]: layers["fused"]}, columns=3)
+    images = {"original": trial.original, f"JPEG QF{quality}": trial.jpeg}
+    images |= {name: restore(trial.jpeg) for name, restore in layer_restorers(model).items()}
+    if "mask" in model.output:
+        mask = model(pixels.to_float(trial.jpeg[None]), training=False)["mask"]
+        fused = images.pop(LAYER_NAMES["fused"])
+        images |= {"mask": np.uint8(255 * ops.convert_to_numpy(mask)[0, ..., 0]), LAYER_NAMES["fused"]: fused}
+    return side_by_side(images, columns=3)
+
+
+def candidates(model: keras.Model, count: int, seed: int) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A function from an image to ``count`` restorations, of the seeds from ``seed`` on, and their contact sheet.
+
+    Raises:
+        TfarError: for a network that gives one restoration of an image only.
+    """
+    restorers = [Restorer(model, seed=seed + i) for i in range(count)]
+    if not restorers[0].takes_noise:
+        raise TfarError(f"{model.name} gives one restoration of an image; a one-to-many network gives candidates")
+
+    def restore(image: np.ndarray) -> list[np.ndarray]:
+        restored = [restorer(image) for restorer in restorers]
+        shown = {"given": image} | {str(number): candidate for number, candidate in enumerate(restored, start=1)}
+        return [*restored, side_by_side(shown, columns=math.ceil(math.sqrt(count + 1)))]
+
+    return restore
+
+
+def consistency(source: Path, target: Path) -> float | None:
+    """Share of the luma's DCT coefficients of a JPEG file that its restored file has moved out of their interval.
+
+    None when the source is no JPEG or smaller than a block; see
+    :func:`tfar.restoration.consistency.share_outside_interval`.
+    """
+    table, image = jpeg.file_luma_table(source), read_image(source)
+    if table is None or min(image.shape[:2]) < jpeg.BLOCK:
+        return None
+    return share_outside_interval(pixels.as_rgb(image), pixels.as_rgb(read_image(target)), table)  # WebP has no gray

@@ -42,10 +42,16 @@ def load(name: str | Path = DEFAULT):
     Raises:
         CheckpointError: when there is no such preset or file, or it cannot be read.
     """
+    path = model_file(name)
+    return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+def model_file(name: str | Path) -> Path:
+    """The ``.keras`` file of a preset, a folder or a file, named as for :func:`load`; raises as that does."""
     path = Path(name) if str(name).endswith(".keras") else _folder(name) / "model.keras"
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    return _load(path.resolve(), path.stat().st_mtime_ns)
+    return path
 
 
 @functools.lru_cache(maxsize=4)

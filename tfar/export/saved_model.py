@@ -5,14 +5,16 @@ from pathlib import Path
 import keras
 
 from tfar import pixels
+from tfar.models import input_names, rgb_form
 from tfar.storage import write_atomically
 
 
 def export_saved_model(model: keras.Model, folder: str | Path, *, output: str = "fused"):
     """Write a network as a SavedModel.
 
-    Its ``serving_default`` signature takes ``image``, uint8 RGB ``(B, H, W, C)`` of any size, and gives ``restored``,
-    uint8 of the same shape.
+    Its ``serving_default`` signature takes ``image``, uint8 RGB ``(B, H, W, 3)`` of any size, and gives ``restored``,
+    uint8 of the same shape. A network for luma restores the luma and keeps the chroma. A one-to-many network takes
+    ``noise`` too, standard normal float32 ``(B, ceil(H/2), ceil(W/2), 1)``.
 
     Args:
         model: a network from images in [-1, 1] to a dictionary of outputs.
@@ -21,11 +23,15 @@ def export_saved_model(model: keras.Model, folder: str | Path, *, output: str = 
     """
     import tensorflow as tf
 
-    def serve(image):
-        return {"restored": pixels.to_uint8(model(pixels.to_float(image), training=False)[output])}
+    network = rgb_form(model, output)
+
+    def serve(image, *noise):
+        return {"restored": pixels.to_uint8(network([pixels.to_float(image), *noise], training=False))}
 
     archive = keras.export.ExportArchive()
-    archive.track(model)
-    image = tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.uint8, name="image")
-    archive.add_endpoint("serve", serve, input_signature=[image])
+    archive.track(network)
+    signature = [tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")]
+    if "noise" in input_names(network):
+        signature.append(tf.TensorSpec((None, None, None, 1), tf.float32, name="noise"))
+    archive.add_endpoint("serve", serve, input_signature=signature)
     write_atomically(folder, lambda part: archive.write_out(str(part), verbose=False))

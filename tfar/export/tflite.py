@@ -8,8 +8,8 @@ from tfar.storage import write_atomically
 def export_tflite(saved_model: str | Path, file: str | Path):
     """Convert a SavedModel of :func:`tfar.export.saved_model.export_saved_model` to a TFLite file.
 
-    The input is ``image``, uint8 ``(1, H, W, C)``; height and width are set by resizing the input tensor. An operator
-    that only full TensorFlow has is an error here, never a surprise on the phone.
+    The inputs are those of the SavedModel, for a batch of 1; height and width are set by resizing the input tensors.
+    An operator that only full TensorFlow has is an error here, never a surprise on the phone.
     """
     import tensorflow as tf
 

@@ -1,7 +1,7 @@
 """Restoring files and folders of files."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +31,19 @@ def write_image(path: str | Path, image: np.ndarray):
         raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def plan(source: str | Path, target: str | Path) -> list[tuple[Path, Path]]:
-    """Pairs of an image file to restore and the file to write.
+def plan(source: str | Path, target: str | Path, *, candidates: int | None = None) -> list[tuple[Path, list[Path]]]:
+    """The image files to restore, each with the files to write.
 
     Args:
         source: an image file, or a folder, of which all images below are taken.
         target: for a file, the file to write, or an existing folder; for a folder, the folder in which the same
             tree is made, as PNG files. Two files that differ in the extension only keep it: ``a.jpg.png``.
+        candidates: write so many restorations of each image, ``a-1.png``, ``a-2.png`` ..., and last a contact sheet
+            ``a-candidates.png``.
 
     Raises:
-        ImageError: when the source does not exist or holds no images, the target cannot be of that kind, or a file of
-            the folder would be overwritten.
+        ImageError: when the source does not exist or holds no images, the target cannot be of that kind, or an input
+            would be overwritten.
     """
     source, target = Path(source), Path(target)
     if not source.is_dir():
@@ -49,39 +51,60 @@ def plan(source: str | Path, target: str | Path) -> list[tuple[Path, Path]]:
             raise ImageError(f"{source}: no such file or folder")
         target = target / f"{source.stem}.png" if target.is_dir() else target
         _check_writable(target)
-        return [(source, target)]
+        targets = _names(target, candidates)
+        if candidates is not None:  # their names are not those that were asked for
+            _check_not_among(targets, [source])
+        return [(source, targets)]
     if target.exists() and not target.is_dir():
         raise ImageError(f"{target}: the input is a folder, so the output must be one")
     files = image_files(source)
     stems = [file.with_suffix("") for file in files]
     taken = Counter(stems) + Counter(files)
     names = [stem if taken[stem] == 1 else file for file, stem in zip(files, stems)]
-    pairs = [(file, target / f"{name.relative_to(source)}.png") for file, name in zip(files, names)]
-    inputs = {file.resolve() for file in files}
-    for _, written in pairs:
-        if written.resolve() in inputs:
-            raise ImageError(f"{written}: is one of the inputs; choose another output folder")
-    return pairs
+    planned = [(file, _names(target / f"{name.relative_to(source)}.png", candidates))
+               for file, name in zip(files, names)]
+    _check_not_among([written for _, targets in planned for written in targets], files)
+    return planned
 
 
-def restore_files(pairs: list[tuple[Path, Path]], restorer: Callable[[np.ndarray], np.ndarray]
-                  ) -> Iterator[tuple[Path, Path, ImageError | None]]:
-    """Restore one file after the other; yields source, target and the error that kept it from being restored."""
-    for source, target in pairs:
+def restore_files(planned: list[tuple[Path, list[Path]]],
+                  restore: Callable[[np.ndarray], Sequence[np.ndarray]]) -> Iterator[tuple[Path, ImageError | None]]:
+    """Restore one file after the other; yields each source and the error that kept it from being restored.
+
+    Args:
+        planned: what :func:`plan` gives.
+        restore: from an image to the images to write, one for each target.
+    """
+    for source, targets in planned:
         try:
-            write_image(target, _restored(source, restorer))
+            for target, image in zip(targets, _restored(source, restore), strict=True):
+                write_image(target, image)
         except ImageError as error:
-            yield source, target, error
+            yield source, error
         else:
-            yield source, target, None
+            yield source, None
 
 
-def _restored(source: Path, restorer: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _names(target: Path, candidates: int | None) -> list[Path]:
+    if candidates is None:
+        return [target]
+    labels = [*range(1, candidates + 1), "candidates"]
+    return [target.with_name(f"{target.stem}-{label}{target.suffix}") for label in labels]
+
+
+def _restored(source: Path, restore: Callable[[np.ndarray], Sequence[np.ndarray]]) -> Sequence[np.ndarray]:
     image = read_image(source)
     try:
-        return restorer(image)
+        return restore(image)
     except ImageError as error:
         raise ImageError(f"{source}: {error}") from error
+
+
+def _check_not_among(targets: Sequence[Path], sources: Sequence[Path]):
+    inputs = {source.resolve() for source in sources}
+    for written in targets:
+        if written.resolve() in inputs:
+            raise ImageError(f"{written}: is one of the inputs; choose another output")
 
 
 def _check_writable(path: Path):

@@ -5,58 +5,97 @@ import numpy as np
 from keras import ops
 
 from tfar import pixels
+from tfar.data.patches import draw_noise
 from tfar.errors import ImageError
+from tfar.models import call, channels, input_names, main_output, rgb_form
 from tfar.recipes import LAYERS
 
 
 class Restorer:
     """Restores uint8 images of any size with a network.
 
+    A network for luma restores the luma of a colour image and keeps its chroma. A gray image goes through a network for
+    RGB three times alike, and the mean of the three is the result.
+
     Args:
         model: a fused region-aware network, or a generator whose output is ``{"image": ...}``; input in [-1, 1].
         layer: of a fused network: ``fused``, ``base`` (L_B, most faithful) or ``texture`` (L_T, most texture). A
             network that the layer does not need is not computed.
+        seed: of the noise that a one-to-many network takes; another seed gives another restoration. Other networks
+            have no use for it.
 
     Raises:
-        ValueError: for an unknown layer, or a layer of a network that has none.
+        ValueError: for an unknown layer, a layer of a network that has none, or a negative seed.
 
     Example:
         restored = Restorer(tfar.load("region-aware-q10"))(image)
     """
 
-    def __init__(self, model: keras.Model, layer: str | None = None):
+    def __init__(self, model: keras.Model, layer: str | None = None, *, seed: int = 0):
         if layer not in (None, *LAYERS):
             raise ValueError(f"layer must be one of {', '.join(LAYERS)}, got {layer!r}")
-        fused = "fused" in model.output
-        if layer and not fused:
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, got {seed}")
+        output = layer or main_output(model)
+        if output not in model.output:
             raise ValueError(f"{model.name} is a single network and has no layer {layer!r}")
-        self.channels = model.input_shape[-1]
-        self._output = (layer or "fused") if fused else "image"
-        self._model = keras.Model(model.input, model.output[self._output])
+        self.seed = seed
+        self.channels = channels(model)
+        self.takes_noise = "noise" in input_names(model)
+        self._network = keras.Model(model.inputs, model.output[output])
+        self._rgb_network = rgb_form(model, output)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Restore one image.
 
         Args:
-            image: uint8 array ``(H, W, 3)`` RGB, or ``(H, W)`` or ``(H, W, 1)`` gray, from 1x1 pixel up. A gray image
-                goes through a network for RGB three times alike, and the mean of the three is the result.
+            image: uint8 array ``(H, W, 3)`` RGB, or ``(H, W)`` or ``(H, W, 1)`` gray, from 1x1 pixel up.
 
         Returns:
             The restored image, uint8, of the same shape.
 
         Raises:
-            ImageError: for another dtype or shape, or a colour image and a network for gray.
+            ImageError: for another dtype or shape.
         """
-        if image.dtype != np.uint8:
-            raise ImageError(f"expected a uint8 image in [0, 255], got {image.dtype}")
-        if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)) or 0 in image.shape:
-            raise ImageError(f"expected an image (H, W), (H, W, 1) or (H, W, 3), got {image.shape}")
-        gray = image.shape[2:] != (3,)
-        if self.channels == 1 and not gray:
-            raise ImageError("this network restores gray images only")
-        planes = image.reshape(*image.shape[:2], -1)
-        batch = np.repeat(planes, self.channels // planes.shape[-1], axis=-1)[None]
-        restored = self._model(pixels.to_float(batch), training=False)
-        if gray:
-            restored = ops.mean(restored, axis=-1, keepdims=True)
-        return ops.convert_to_numpy(pixels.to_uint8(restored))[0].reshape(image.shape)
+        _check(image)
+        network = self._network if _is_gray(image) else self._rgb_network
+        given = {input_names(network)[0]: _batch(image, channels(network))}
+        if self.takes_noise:
+            given["noise"] = draw_noise(np.random.default_rng(self.seed), 1, *image.shape[:2])
+        return _finish(call(network, given), image)
+
+
+def restore_layers(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:
+    """All layers of a fused region-aware network, from one call where it takes the image as it is.
+
+    Image, results and errors are those of :class:`Restorer`.
+    """
+    _check(image)
+    if channels(model) == 1 and not _is_gray(image):
+        return {layer: Restorer(model, layer)(image) for layer in LAYERS}
+    outputs = model(_batch(image, channels(model)), training=False)
+    return {layer: _finish(outputs[layer], image) for layer in LAYERS}
+
+
+def _check(image: np.ndarray):
+    if image.dtype != np.uint8:
+        raise ImageError(f"expected a uint8 image in [0, 255], got {image.dtype}")
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)) or 0 in image.shape:
+        raise ImageError(f"expected an image (H, W), (H, W, 1) or (H, W, 3), got {image.shape}")
+
+
+def _is_gray(image: np.ndarray) -> bool:
+    return image.shape[2:] != (3,)
+
+
+def _batch(image: np.ndarray, channels: int):
+    """One image as a batch ``(1, H, W, channels)`` in [-1, 1]; a gray one is repeated as often as it takes."""
+    planes = image.reshape(*image.shape[:2], -1)
+    return pixels.to_float(np.repeat(planes, channels // planes.shape[-1], axis=-1)[None])
+
+
+def _finish(restored, image: np.ndarray) -> np.ndarray:
+    """The uint8 image, of the shape of the given one, of a network's result; the mean of the channels for gray."""
+    if _is_gray(image):
+        restored = ops.mean(restored, axis=-1, keepdims=True)
+    return ops.convert_to_numpy(pixels.to_uint8(restored))[0].reshape(image.shape)

@@ -7,7 +7,7 @@ import keras
 from tfar import recipes
 from tfar.errors import CheckpointError
 from tfar.models.region_aware import region_aware
-from tfar.recipes import RegionAware
+from tfar.recipes import Data, RegionAware
 from tfar.storage import write_atomically
 from tfar.training.distribution import choose_strategy, is_chief
 from tfar.training.runs import Run
@@ -50,6 +50,11 @@ class RegionAwareRun:
         finished = self.texture.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose) and finished
         return finished
 
-    def fuse(self) -> keras.Model:
+    @property
+    def data(self) -> Data:
+        """Images and patches of the base network."""
+        return self.recipe.base.data
+
+    def network(self) -> keras.Model:
         """The fused network of the best weights of both trainings, in float32."""
         return region_aware(self.base.best_generator(), self.texture.best_generator(), self.recipe.mask)

@@ -1,0 +1,23 @@
+"""Train ARGAN and put it to the test.
+
+    python scripts/train_argan.py                                          # demo: minutes on a laptop
+    python scripts/train_argan.py --recipe cpu --data PHOTOS               # an evening on a CPU
+    python scripts/train_argan.py --resume RUN                             # after an interruption
+
+``argan`` restores luma with a U-Net; colour images keep their chroma.
+It prints a table of scores on the held-out images, and writes the network, its SavedModel and TFLite exports and a
+comparison picture into the run folder.
+"""
+
+import argparse
+import sys
+
+from tfar.cli import add_training_arguments, exit_code, train
+
+SYSTEMS = ("argan",)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system", nargs="?", default=SYSTEMS[0], choices=SYSTEMS, help="default: %(default)s")
+    add_training_arguments(parser)
+    sys.exit(exit_code(train, parser.parse_args()))

@@ -1,0 +1,34 @@
+"""Whether a restoration agrees with what the JPEG says of the original."""
+
+import numpy as np
+from keras import ops
+
+from tfar import jpeg as codec
+from tfar import pixels
+
+
+def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.ndarray) -> float:
+    """Share of the luma's DCT coefficients that a restoration has moved out of their quantisation interval.
+
+    No original can have such a coefficient; see :func:`tfar.jpeg.interval_excess`.
+
+    Args:
+        jpeg: the decoded JPEG, uint8 ``(H, W)`` or ``(H, W, 3)`` RGB; what is beyond the last whole 8x8 block is left
+            out.
+        restored: the same shape and dtype.
+        table: the quantisation table of its luma, ``(8, 8)``, as :func:`tfar.jpeg.file_luma_table` gives it.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: when the shapes differ or no whole block fits into the image.
+    """
+    if jpeg.shape != restored.shape:
+        raise ValueError(f"the images differ in shape: {jpeg.shape} and {restored.shape}")
+    height, width = (side // codec.BLOCK * codec.BLOCK for side in jpeg.shape[:2])
+    if not height or not width:
+        raise ValueError(f"an image of at least 8x8 pixels is needed, got {jpeg.shape}")
+    batches = [pixels.to_float(image[:height, :width].reshape(1, height, width, -1)) for image in (jpeg, restored)]
+    excess = codec.interval_excess(*batches, table[None])
+    return float(ops.mean(ops.cast(excess > 0, "float32")))
