@@ -36,7 +36,7 @@ def training_speed(trainer, batch, steps: int) -> float:
     trainer.fit(dataset, steps_per_epoch=2, shuffle=False, verbose=0)
     start = time.perf_counter()
     trainer.fit(dataset, steps_per_epoch=steps, shuffle=False, verbose=0)
-    return steps * len(batch[0]) / (time.perf_counter() - start)
+    return steps * len(batch[1]) / (time.perf_counter() - start)
 
 
 def run(arguments):

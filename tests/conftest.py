@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,15 +17,38 @@ from tfar.models.region_aware import edge_cnn, region_aware, texture_generator  
 TINY = {"filters": 8, "blocks": 2, "head": 8, "norm": "none", "residual": True, "stride": 2}
 
 
-def perturb(model, seed: int):
-    """Give a network seeded weights: random ones near its initial ones, so that zeros and ones become others too."""
+def perturb(model, seed: int, gain: float = 1.0):
+    """Give a network seeded weights: random kernels, and other weights near their initial zeros and ones."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         value = weight.numpy()
         if np.ptp(value) > 0:  # a kernel, at random
-            value = rng.normal(0.0, np.prod(value.shape[:-1]) ** -0.5, value.shape)
+            value = rng.normal(0.0, gain * np.prod(value.shape[:-1]) ** -0.5, value.shape)
         weight.assign(np.float32(value + rng.normal(0.0, 0.02, value.shape)))
     return model
+
+
+def random_batch(height, width, channels=3, count=2):
+    """Random images in [-1, 1], the same ones for every test."""
+    return np.random.default_rng(7).uniform(-1, 1, (count, height, width, channels)).astype("float32")
+
+
+def convolutions(model):
+    """Name, side of the kernel, stride and width of a network's convolutions, in their order."""
+    return [(layer.name, *layer.kernel_size[:1], *layer.strides[:1], layer.filters)
+            for layer in model.layers if hasattr(layer, "kernel_size")]
+
+
+def norms(model):
+    """Names of a network's batch normalisations, in their order."""
+    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def intermediates(model, given, *names):
+    """What some layers of a network give, as NumPy arrays by the layer's name."""
+    part = keras.Model(model.inputs, {name: model.get_layer(name).output for name in names})
+    given = given if isinstance(given, list) else [given]
+    return {name: keras.ops.convert_to_numpy(value) for name, value in part(given).items()}
 
 
 @pytest.fixture(scope="session")

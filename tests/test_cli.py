@@ -1,4 +1,5 @@
 import io
+import re
 import subprocess
 import sys
 
@@ -9,9 +10,15 @@ from PIL import Image
 from skimage import data
 
 import tfar.jobs
-from tfar import cli, recipes
+from tfar import cli, jpeg, recipes
+from tfar.evaluation.report import LABEL_HEIGHT
+from tfar.models import SYSTEMS
+from tfar.models.one_to_many import proposal_network
 from tfar.models.region_aware import edge_cnn
+from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import Restorer
+from tfar.training.region_aware import RegionAwareRun
+from tfar.training.runs import Run
 
 PHOTO = data.astronaut()[:40, :33]
 
@@ -20,6 +27,26 @@ PHOTO = data.astronaut()[:40, :33]
 def single_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("single") / "single.keras"
     perturb(edge_cnn(**TINY), 1).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def luma_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("luma") / "luma.keras"
+    perturb(edge_cnn(**TINY, channels=1), 1).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def noise_model():
+    return perturb(proposal_network(filters=4, branch_blocks=1, blocks=1, norm="none", residual=True), 3)
+
+
+@pytest.fixture(scope="module")
+def noise_file(noise_model, tmp_path_factory):
+    """A network that takes noise."""
+    path = tmp_path_factory.mktemp("noise") / "noise.keras"
+    noise_model.save(path)
     return path
 
 
@@ -85,6 +112,125 @@ def test_bad_files_of_a_folder_are_named_and_the_others_restored(run, photo, fus
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.png"]
 
 
+def test_restore_a_color_image_with_a_luma_network(run, photo, luma_file, tmp_path):
+    assert run("restore", photo, tmp_path / "out.png", "--preset", luma_file)[0] == 0
+    change = np.int16(Image.open(tmp_path / "out.png")) - PHOTO
+    assert np.abs(change).max() > 1
+    assert np.median(np.ptp(change, axis=-1)) <= 1
+
+
+# Candidates of a one-to-many network.
+
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_candidates_of_a_png(run, photo, noise_file, noise_model, tmp_path):
+    target = tmp_path / "new" / "photo.png"
+    code, out, err = run("restore", photo, target, "--preset", noise_file, "--candidates", 2)
+    files = [target.with_name(f"photo-{label}.png") for label in (1, 2, "candidates")]
+    assert (code, out, err) == (0, [f"{photo} -> {file}" for file in files], [])
+    assert sorted(target.parent.iterdir()) == files
+    first, second, sheet = map(read, files)
+    for seed, candidate in enumerate((first, second)):
+        np.testing.assert_allclose(np.float32(candidate), Restorer(noise_model, seed=seed)(PHOTO), atol=1)
+    assert (first != second).any()
+
+    height, width = 40 + LABEL_HEIGHT, 33
+    assert sheet.shape == (2 * height, 2 * width, 3)
+    for row, column, expected in ((0, 0, PHOTO), (0, 1, first), (1, 0, second)):
+        cell = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        np.testing.assert_array_equal(cell[LABEL_HEIGHT:], expected)
+
+
+def test_candidates_go_on_from_the_seed(run, photo, noise_file, tmp_path):
+    for name, arguments in (("a", ["--candidates", 3, "--seed", 4]), ("b", ["--candidates", 1, "--seed", 6]),
+                            ("c", ["--seed", 5]), ("d", [])):
+        assert run("restore", photo, tmp_path / f"{name}.png", "--preset", noise_file, *arguments)[0] == 0
+    np.testing.assert_array_equal(read(tmp_path / "a-3.png"), read(tmp_path / "b-1.png"))
+    np.testing.assert_array_equal(read(tmp_path / "a-2.png"), read(tmp_path / "c.png"))
+    assert (read(tmp_path / "c.png") != read(tmp_path / "d.png")).any()
+    assert not (tmp_path / "c-1.png").exists()
+
+
+@pytest.mark.parametrize("image", [PHOTO, PHOTO[..., 0]], ids=["color", "gray"])
+@pytest.mark.parametrize("extension", ["png", "webp"])
+def test_candidates_of_a_jpeg_come_with_the_share_outside_its_intervals(run, noise_file, tmp_path, image, extension):
+    source = tmp_path / "photo.jpg"
+    Image.fromarray(image).save(source, quality=35)
+    code, out, err = run(
+        "restore", source, tmp_path / f"out.{extension}", "--preset", noise_file, "--candidates", 2)
+    assert (code, err) == (0, [])
+    shares = []
+    for number, line in enumerate(out[:2], start=1):
+        file = tmp_path / f"out-{number}.{extension}"
+        start, note = line.split("  (")
+        assert start == f"{source} -> {file}"
+        share, text = note.split("% ")
+        assert text == "of the DCT coefficients outside the JPEG's interval)"
+        given, restored = (Image.open(path).convert("RGB") for path in (source, file))
+        expected = share_outside_interval(np.asarray(given), np.asarray(restored), jpeg.luma_table(35))
+        assert 0.001 < expected < 1
+        assert float(share) == pytest.approx(100 * expected, abs=0.051)
+        shares.append(share)
+    assert shares[0] != shares[1]
+    assert out[2:] == [f"{source} -> {tmp_path}/out-candidates.{extension}"]
+
+
+def test_a_jpeg_without_a_whole_block_has_no_such_share(run, noise_file, tmp_path):
+    source = tmp_path / "photo.jpg"
+    Image.fromarray(PHOTO[:7, :30]).save(source)
+    code, out, _ = run("restore", source, tmp_path / "out.png", "--preset", noise_file, "--candidates", 1)
+    assert (code, out[0]) == (0, f"{source} -> {tmp_path}/out-1.png")
+
+
+def test_candidates_of_a_folder(run, refused, photo, noise_file, tmp_path):
+    coded = photo.parent / "sub" / "coded.jpg"
+    coded.parent.mkdir()
+    Image.fromarray(PHOTO[..., 0]).save(coded)
+    (photo.parent / "text.jpg").write_text("no image")
+    target = tmp_path / "out"
+    code, out, err = run("restore", photo.parent, target, "--preset", noise_file, "--candidates", 1)
+    assert code == 2 and len(err) == 1 and "text.jpg" in err[0]
+    assert [line.split("  (")[0] for line in out] == [
+        f"{photo} -> {target}/photo-1.png", f"{photo} -> {target}/photo-candidates.png",
+        f"{coded} -> {target}/sub/coded-1.png", f"{coded} -> {target}/sub/coded-candidates.png"]
+    assert ["  (" in line for line in out] == [False, False, True, False]
+
+    Image.fromarray(PHOTO).save(photo.with_name("photo-1.png"))
+    before = photo.with_name("photo-1.png").read_bytes()
+    line = refused("restore", photo.parent, photo.parent, "--preset", noise_file, "--candidates", 1)
+    assert "photo-1.png: is one of the inputs" in line
+    assert photo.with_name("photo-1.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--layer", "base"]])
+def test_networks_without_noise_have_no_candidates(refused, photo, fused_file, tmp_path, arguments):
+    command = ["restore", photo, tmp_path / "out.png", "--preset", fused_file, "--candidates", 2, *arguments]
+    assert "region_aware gives one restoration of an image" in refused(*command)
+    assert list(tmp_path.iterdir()) == [photo.parent]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--candidates", 2]])
+def test_networks_with_noise_have_no_layers(refused, photo, noise_file, tmp_path, arguments):
+    command = ["restore", photo, tmp_path / "out.png", "--preset", noise_file, "--layer", "base", *arguments]
+    assert "no layer 'base'" in refused(*command)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--candidates", "0"], "from 1 up, got '0'"), (["--candidates", "-1"], "from 1 up, got '-1'"),
+    (["--candidates", "two"], "from 1 up, got 'two'"), (["--candidates", "1.5"], "from 1 up, got '1.5'"),
+    (["--seed", "-1"], "from 0 up, got '-1'"), (["--seed", "x"], "from 0 up, got 'x'")])
+def test_numbers_of_candidates_and_seeds_that_cannot_be(capfd, tmp_path, arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["restore", str(tmp_path / "in.png"), str(tmp_path / "out.png"), *arguments])
+    assert caught.value.code == 2
+    assert message in capfd.readouterr().err
+
+
+# What cannot be restored.
+
 def write_truncated_jpeg(path):
     buffer = io.BytesIO()
     Image.fromarray(PHOTO).save(buffer, "JPEG")
@@ -147,13 +293,13 @@ def test_resume_needs_a_run(refused, tmp_path):
 
 def test_train_passes_its_arguments_to_the_job(run, tmp_path, monkeypatch):
     jobs = []
-    monkeypatch.setattr(tfar.jobs, "region_aware_job", lambda run, **options: jobs.append((run, options)))
+    monkeypatch.setattr(tfar.jobs, "training_job", lambda run, **options: jobs.append((run, options)))
     monkeypatch.chdir(tmp_path)
     changes = ["--data", "photos", "--precision", "float32", "--set", "base.data.patch=64", "mask.threshold=6"]
     command = ["train", "region-aware", "--recipe", "cpu", "--run", "mine", "--minutes", "2.5", *changes]
     assert run(*command) == (0, [], [])
     started, options = jobs[0]
-    assert str(started.folder) == "mine"
+    assert isinstance(started, RegionAwareRun) and str(started.folder) == "mine"
     assert options["minutes"] == 2.5
     assert {part.data.source for part in (started.recipe.base, started.recipe.texture)} == {"photos"}
     assert {part.precision for part in (started.recipe.base, started.recipe.texture)} == {"float32"}
@@ -168,6 +314,44 @@ def test_train_passes_its_arguments_to_the_job(run, tmp_path, monkeypatch):
     assert str(jobs[2][0].folder).startswith("runs/region-aware-demo-")
 
 
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if name != "region-aware"])
+def test_train_passes_the_recipe_of_the_system_to_the_job(run, tmp_path, monkeypatch, system):
+    jobs = []
+    monkeypatch.setattr(tfar.jobs, "training_job", lambda run, **options: jobs.append((run, options)))
+    monkeypatch.chdir(tmp_path)
+    changes = ["--data", "photos", "--precision", "mixed_float16", "--set", "data.batch=7", "seed=5"]
+    assert run("train", system, "--recipe", "cpu", "--minutes", "2.5", *changes) == (0, [], [])
+    started, options = jobs[0]
+    assert isinstance(started, Run)
+    assert str(started.folder).startswith(f"runs/{system}-cpu-")
+    assert options["minutes"] == 2.5
+    assert started.recipe == recipes.override(SYSTEMS[system]["cpu"], [
+        "data.source=photos", "precision=mixed_float16", "data.batch=7", "seed=5"])
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.json").write_text(recipes.to_json(started.recipe))
+    assert run("train", system, "--resume", "mine") == (0, [], [])
+    assert jobs[1][0].recipe == started.recipe
+    assert run("train", system, "--run", "other") == (0, [], [])
+    assert (str(jobs[2][0].folder), jobs[2][0].recipe) == ("other", SYSTEMS[system]["demo"])
+
+
+def test_systems_and_recipes_that_are_not_there(refused, tmp_path):
+    line = refused("train", "edge-gan", "--run", tmp_path / "run")
+    assert line == f"tfar: unknown system 'edge-gan'; known: {', '.join(SYSTEMS)}"
+    line = refused("train", "argan", "--recipe", "gpu", "--run", tmp_path / "run")
+    assert line == "tfar: unknown recipe 'gpu'; known: paper, cpu, demo"
+    assert "'base'" in refused("train", "argan", "--set", "base.data.patch=64", "--run", tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_system(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    assert set(SYSTEMS) <= set(re.findall(r"[a-z-]+", capsys.readouterr().out))
+
+
 def test_evaluate_prints_a_table(run, photo, fused_file):
     code, out, err = run("evaluate", photo.parent, "--preset", fused_file, "--quality", 10, 30, "--protocol", "gray")
     assert (code, err) == (0, [])
@@ -175,6 +359,32 @@ def test_evaluate_prints_a_table(run, photo, fused_file):
     assert [line.split("|")[1].strip() for line in out[2:]] == [
         "", "---", "JPEG", "L_B (base)", "L_T (texture)", "fused"]
     assert "gray QF10" in out[2] and "gray QF30" in out[2] and "color" not in out[2]
+
+
+def test_evaluate_a_single_network(run, photo, luma_file):
+    code, out, err = run("evaluate", photo.parent, "--preset", luma_file)
+    assert (code, err) == (0, [])
+    assert [line.split("|")[1].strip() for line in out[2:]] == ["", "---", "JPEG", "restored"]
+    assert "gray QF10" in out[2] and "color QF10" in out[2]
+
+
+@pytest.mark.parametrize("file", ["single_file", "luma_file", "noise_file"])
+def test_compare_a_single_network(run, photo, request, tmp_path, file):
+    path, target = request.getfixturevalue(file), tmp_path / "new" / "picture.png"
+    assert run("compare", photo, target, "--preset", path, "--quality", 15) == (0, [str(target)], [])
+    picture = read(target)
+    assert picture.shape == (40 + LABEL_HEIGHT, 3 * 33, 3)
+    original, coded, restored = np.split(picture[LABEL_HEIGHT:], 3, axis=1)
+    np.testing.assert_array_equal(original, PHOTO)
+    np.testing.assert_array_equal(coded, jpeg.compress(PHOTO, 15))
+    expected = Restorer(tfar.load(path))(coded)
+    np.testing.assert_allclose(np.float32(restored), expected, atol=1)
+    assert np.abs(np.int16(restored) - coded).max() > 1
+
+
+def test_compare_refuses(refused, photo, single_file, tmp_path):
+    assert "absent.png: no such file" in refused("compare", tmp_path / "absent.png", tmp_path / "out.png")
+    assert "out.gif" in refused("compare", photo, tmp_path / "out.gif", "--preset", single_file)
 
 
 def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):

@@ -7,6 +7,7 @@ from conftest import TINY, perturb
 from tfar import cli
 from tfar.export.saved_model import export_saved_model
 from tfar.export.tflite import export_tflite
+from tfar.models.one_to_many import proposal_network
 from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
 from tfar.recipes import Mask
 from tfar.restoration.restorer import Restorer
@@ -18,12 +19,14 @@ def fused(mask):
     return region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
 
 
-@pytest.fixture(scope="module", params=["fused", "fused majority", "paper form"])
+@pytest.fixture(scope="module", params=["fused", "fused majority", "paper form", "luma"])
 def exported(request, tmp_path_factory):
     """A network, and the folder with its SavedModel and TFLite file."""
     output = "fused"
     if request.param == "paper form":
         model, output = perturb(edge_cnn(filters=8, blocks=2, head=8), 1), "image"
+    elif request.param == "luma":
+        model, output = perturb(edge_cnn(**TINY, channels=1), 1), "image"
     else:
         model = fused(Mask(majority=3) if request.param == "fused majority" else Mask())
     folder = tmp_path_factory.mktemp("export")
@@ -82,6 +85,49 @@ def test_tflite_has_builtin_operators_only(exported):
     names = {operator["op_name"] for operator in interpreter._get_ops_details()}
     assert "CONV_2D" in names
     assert [name for name in names if "FLEX" in name.upper() or "CUSTOM" in name.upper()] == []
+
+
+@pytest.fixture(scope="module", params=[3, 1], ids=["color", "luma"])
+def exported_with_noise(request, tmp_path_factory):
+    """A network that takes noise, and the folder with its SavedModel and TFLite file."""
+    options = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
+    model = perturb(proposal_network(**options, channels=request.param), 3)
+    folder = tmp_path_factory.mktemp("noise")
+    export_saved_model(model, folder / "saved_model", output="image")
+    export_tflite(folder / "saved_model", folder / "model.tflite")
+    return model, folder
+
+
+def draw(seed, height, width):
+    return np.random.default_rng(seed).standard_normal((1, -(-height // 2), -(-width // 2), 1), dtype="float32")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_saved_model_takes_noise_and_restores_as_the_restorer(exported_with_noise, noise, size):
+    model, folder = exported_with_noise
+    images = np.stack([noise(*size), noise(*size)])
+    serve = tf.saved_model.load(folder / "saved_model").signatures["serving_default"]
+    inputs = {name: (spec.dtype.name, spec.shape.as_list())
+              for name, spec in serve.structured_input_signature[1].items()}
+    assert inputs == {"image": ("uint8", [None, None, None, 3]), "noise": ("float32", [None, None, None, 1])}
+    drawn = np.concatenate([draw(seed, *size) for seed in (4, 5)])
+    restored = serve(image=tf.constant(images), noise=tf.constant(drawn))["restored"].numpy()
+    expected = np.stack([Restorer(model, seed=seed)(image) for seed, image in zip((4, 5), images)])
+    assert largest_difference(restored, expected) <= 1
+    other = np.stack([Restorer(model, seed=seed)(image) for seed, image in zip((6, 7), images)])
+    assert largest_difference(restored, other) > 1
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tflite_takes_noise_and_restores_as_the_restorer(exported_with_noise, noise, size):
+    model, folder = exported_with_noise
+    interpreter = Interpreter(str(folder / "model.tflite"))
+    [inputs] = [signature["inputs"] for signature in interpreter.get_signature_list().values()]
+    assert sorted(inputs) == ["image", "noise"]
+    restore, image = interpreter.get_signature_runner("serving_default"), noise(*size)
+    for seed in (4, 5):
+        restored = restore(image=image[None], noise=draw(seed, *size))["restored"][0]
+        assert largest_difference(restored, Restorer(model, seed=seed)(image)) <= 1
 
 
 def test_operator_that_tflite_lacks_is_an_error(tmp_path):

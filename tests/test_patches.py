@@ -1,4 +1,5 @@
 import collections
+import io
 import itertools
 import warnings
 import weakref
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
+from scipy import fft
 
 from tfar import jpeg, pixels
 from tfar.data import patches as module
-from tfar.data.patches import PatchDataset, Patches, tf_dataset, validation_pairs
+from tfar.data.patches import PatchDataset, Patches, draw_noise, tf_dataset, validation_batch
 from tfar.data.sources import SourceImage, load_split
 from tfar.errors import ImageError
 from tfar.recipes import Data
@@ -31,22 +33,41 @@ def sources(*images):
     return [SourceImage(f"{i}.png", image.shape[:2], lambda image=image: image) for i, image in enumerate(images)]
 
 
-def make(*images, seed=0, channels=3, **data):
-    return Patches(sources(*images), Data(**{"augment": False, **data}), seed=seed, channels=channels)
+def make(*images, seed=0, channels=3, noise=False, **data):
+    return Patches(sources(*images), Data(**{"augment": False, **data}), seed=seed, channels=channels, noise=noise)
 
 
 def pairs(patches, batches=1):
-    return [pair for index in range(batches) for pair in zip(*patches.batch(index))]
+    """JPEG and original patches, two by two."""
+    drawn = [patches.batch(index) for index in range(batches)]
+    return [pair for x, original in drawn for pair in zip(x["jpeg"], original)]
+
+
+def arrays(batch):
+    """The arrays of a batch by name."""
+    x, original = batch
+    return {**x, "original": original}
+
+
+def assert_equal_batches(first, second):
+    first, second = arrays(first), arrays(second)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+def places(patch, image):
+    """Rows and columns at which an image holds a patch."""
+    side = len(patch)
+    start = sliding_window_view(image[..., 0], (1, side))[: len(image) - side + 1] == patch[:1, :, 0]
+    return [(y, x) for y, x in np.argwhere(start.all(axis=(-1, -2)))
+            if (image[y : y + side, x : x + side] == patch).all()]
 
 
 def place(patch, image):
     """Row and column of the only place where a patch was cut from an image."""
-    side = len(patch)
-    start = sliding_window_view(image[..., 0], (1, side))[: len(image) - side + 1] == patch[:1, :, 0]
-    found = [(y, x) for y, x in np.argwhere(start.all(axis=(-1, -2)))
-             if (image[y : y + side, x : x + side] == patch).all()]
-    assert len(found) == 1
-    return found[0]
+    (found,) = places(patch, image)
+    return found
 
 
 def is_gray(patch):
@@ -98,31 +119,33 @@ def test_patches_reach_every_border():
 
 def test_aligned_patches_start_on_the_grid_of_the_jpeg():
     image = photo(71, 90)
-    patches = make(image, aligned=True, patch=24, batch=32)
+    patches = make(image, aligned=1.0, patch=24, batch=32)
     rows, columns = zip(*(place(original, image) for _, original in pairs(patches, 4)))
     assert set(rows) == set(range(0, 48, 8)) and set(columns) == set(range(0, 67, 8))
 
 
 # What a batch is.
 
+@pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_batch_is_two_uint8_arrays_of_the_shape(channels):
-    patches = make(photo(60, 70), photo(64, 50, 1), channels=channels, batch=6, patch=20, gray=0.5)
-    assert patches.shape == (6, 20, 20, channels)
-    for array in patches.batch(0):
-        assert (array.shape, array.dtype) == (patches.shape, np.uint8)
+def test_a_batch_is_what_is_known_of_the_jpegs_and_the_originals(channels, noise):
+    patches = make(photo(60, 70), photo(64, 50, 1), channels=channels, batch=6, patch=21, gray=0.5, noise=noise)
+    assert patches.shape == (6, 21, 21, channels)
+    expected = {"jpeg": (patches.shape, "uint8"), "table": ((6, 8, 8), "uint8"), "offset": ((6, 2), "uint8"),
+                "original": (patches.shape, "uint8")} | ({"noise": ((6, 11, 11, 1), "float32")} if noise else {})
+    assert {name: (array.shape, array.dtype) for name, array in arrays(patches.batch(0)).items()} == expected
 
 
 def test_the_seed_and_the_number_of_a_batch_decide_it():
-    data = {"batch": 6, "patch": 20, "quality": (5, 40), "gray": 0.5, "augment": True}
+    data = {"batch": 6, "patch": 20, "quality": (5, 40), "gray": 0.5, "aligned": 0.5, "augment": True, "noise": True}
     images = [photo(60, 70), photo(64, 50, 1), photo(90, 80, seed=1)]
     first, second = make(*images, **data), make(*images, **data)
     second.batch(7)
     for index in (3, 0, 3):
-        for one, other in zip(first.batch(index), second.batch(index)):
-            np.testing.assert_array_equal(one, other)
-    assert (first.batch(0)[1] != first.batch(1)[1]).any()
-    assert (first.batch(0)[1] != make(*images, seed=1, **data).batch(0)[1]).any()
+        assert_equal_batches(first.batch(index), second.batch(index))
+    for other in (first.batch(1), make(*images, seed=1, **data).batch(0)):
+        for name, array in arrays(first.batch(0)).items():
+            assert (array != arrays(other)[name]).any(), name
 
 
 @pytest.mark.parametrize("share, low, high", [(0.0, 0, 0), (0.3, 0.2, 0.4), (1.0, 1, 1)])
@@ -180,23 +203,105 @@ def test_every_image_is_drawn():
     assert counts.min() >= 8
 
 
+# What is known of a JPEG: its grid, its table, and the noise that goes with it.
+
+@pytest.mark.parametrize("share, low, high", [(0.0, 0.0, 0.05), (0.5, 0.42, 0.6), (1.0, 1.0, 1.0)])
+def test_a_share_of_the_patches_is_aligned(share, low, high):
+    image = photo(71, 90)
+    on_grid = [not np.any(place(original, image) % np.int64(8))
+               for _, original in pairs(make(image, aligned=share, patch=24, batch=300))]
+    assert low <= np.mean(on_grid) <= high
+
+
+@pytest.mark.parametrize("patch", [16, 21])
+def test_the_offset_says_where_in_its_block_the_upper_left_pixel_lies(patch):
+    image = photo(71, 90)
+    blocks = np.arange(90 * 120).reshape(90, 120).repeat(8, 0).repeat(8, 1)[:71, :90]
+    turns = collections.Counter()
+    x, originals = make(image, patch=patch, batch=160, augment=True).batch(0)
+    for original, offset in zip(originals, x["offset"]):
+        [(turn, y, left)] = [(i, *found) for i, view in enumerate(turned(image)) for found in places(original, view)]
+        corner = turned(blocks)[turn][y : y + 9, left : left + 9]
+        rows, columns = np.sum(corner[:, 0] == corner[0, 0]), np.sum(corner[0] == corner[0, 0])
+        assert offset.tolist() == [8 - rows, 8 - columns]
+        turns[turn] += 1
+    assert len(turns) == 8
+
+
+def distance_from_multiples(luma, table):
+    """How far the DCT coefficients of the 8x8 blocks of a patch are from multiples of a table, at most."""
+    rows, columns = (side // 8 for side in luma.shape)
+    blocks = np.reshape(luma[: 8 * rows, : 8 * columns], (rows, 8, columns, 8)).astype(float) - 128
+    coefficients = fft.dctn(blocks, axes=(1, 3), norm="ortho").swapaxes(1, 2)
+    return np.abs(coefficients - np.round(coefficients / table) * table).max()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_coefficients_of_a_jpeg_are_multiples_of_its_table_on_the_grid_of_its_offset(channels):
+    image = np.uint8(64 + photo(120, 131) / 2)  # in the middle of the range, so that nothing is clipped
+    data = {"patch": 33, "batch": 80, "quality": (8, 30), "gray": 1.0, "aligned": 0.5, "augment": True}
+    x, _ = make(image, channels=channels, **data).batch(0)
+    on_grid = [jpeg[-top % 8 :, -left % 8 :, 0] for jpeg, (top, left) in zip(x["jpeg"], x["offset"].astype(int))]
+    assert len(np.unique(x["offset"], axis=0)) > 15 and len(np.unique(x["table"], axis=0)) > 15
+    # A flat block is off by up to half a level, and its coefficient by eight times that; the smallest step is 17.
+    rounding = 4.01
+    assert max(map(distance_from_multiples, on_grid, x["table"])) < rounding
+    assert np.mean([d > rounding for d in map(distance_from_multiples, on_grid, x["table"].swapaxes(1, 2))]) > 0.9
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_table_is_that_of_the_quality_turned_with_the_patch(augment):
+    image = photo(24, 24)
+    x, originals = make(image, patch=24, batch=60, quality=(37, 37), augment=augment).batch(0)
+    table = np.reshape(Image.open(io.BytesIO(jpeg.encode(image, 37))).quantization[0], (8, 8))
+    turns = [turn for original in originals for turn, view in enumerate(turned(image)) if (view == original).all()]
+    for turn, found in zip(turns, x["table"], strict=True):
+        np.testing.assert_array_equal(found, table.T if turn % 2 else table)
+    assert len(set(turns)) == (8 if augment else 1)
+
+
+@pytest.mark.parametrize("height, width, shape", [(8, 12, (4, 6)), (7, 5, (4, 3)), (1, 1, (1, 1)), (2, 3, (1, 2))])
+def test_noise_is_half_as_large_as_the_images_rounded_up(height, width, shape):
+    drawn = draw_noise(np.random.default_rng(3), 2, height, width)
+    assert (drawn.shape, drawn.dtype) == ((2, *shape, 1), np.float32)
+    np.testing.assert_array_equal(drawn, draw_noise(np.random.default_rng(3), 2, height, width))
+
+
+def test_noise_is_standard_normal():
+    drawn = draw_noise(np.random.default_rng(0), 4, 200, 200)
+    assert drawn.mean() == pytest.approx(0, abs=0.02) and drawn.std() == pytest.approx(1, abs=0.02)
+    assert np.mean(np.abs(drawn) < 1) == pytest.approx(0.683, abs=0.01)
+
+
+def test_the_noise_of_a_batch_leaves_its_patches_as_they_are():
+    data = {"batch": 5, "patch": 20, "quality": (5, 40), "aligned": 0.5, "augment": True}
+    x, original = make(photo(60, 70), noise=True, **data).batch(3)
+    noise = x.pop("noise")
+    assert_equal_batches((x, original), make(photo(60, 70), **data).batch(3))
+    assert len({image.tobytes() for image in noise}) == 5
+
+
 # The two pipelines.
 
 def test_both_pipelines_give_the_batches_in_order():
-    patches = make(photo(60, 70), photo(64, 50, 1), batch=3, patch=16, quality=(5, 40), gray=0.5, augment=True)
+    patches = make(photo(60, 70), photo(64, 50, 1), batch=3, patch=16, quality=(5, 40), gray=0.5, augment=True,
+                   noise=True)
     twin = PatchDataset(patches, 2, 4)
     batches = list(tf_dataset(patches, 2, 6))
     assert len(twin) == len(batches) == 4
     for index, batch in enumerate(batches):
-        for array, other, expected in zip(batch, twin[index], patches.batch(2 + index)):
-            assert array.shape == patches.shape and array.dtype == "uint8"
-            np.testing.assert_array_equal(array, expected)
-            np.testing.assert_array_equal(other, expected)
+        expected = patches.batch(2 + index)
+        assert_equal_batches(batch, expected)
+        assert_equal_batches(twin[index], expected)
+        assert {name: array.dtype for name, array in arrays(batch).items()} == {
+            name: array.dtype for name, array in arrays(expected).items()}
 
 
 def test_the_tf_pipeline_knows_its_shapes():
-    dataset = tf_dataset(make(photo(60, 70), batch=3, patch=16), 0, 2)
-    assert [(spec.shape.as_list(), spec.dtype.name) for spec in dataset.element_spec] == [([3, 16, 16, 3], "uint8")] * 2
+    dataset = tf_dataset(make(photo(60, 70), batch=3, patch=16, noise=True), 0, 2)
+    specs = {name: (spec.shape.as_list(), spec.dtype.name) for name, spec in arrays(dataset.element_spec).items()}
+    assert specs == {"jpeg": ([3, 16, 16, 3], "uint8"), "original": ([3, 16, 16, 3], "uint8"),
+                     "table": ([3, 8, 8], "uint8"), "offset": ([3, 2], "uint8"), "noise": ([3, 8, 8, 1], "float32")}
 
 
 class Listener(keras.Model):
@@ -306,25 +411,27 @@ def test_the_image_used_last_is_forgotten_last(monkeypatch):
 
 # Validation.
 
-def test_validation_pairs_are_fixed_whatever_the_training_draws():
+def test_the_validation_batch_is_fixed_whatever_the_training_draws():
     images = sources(photo(60, 70), photo(64, 50, 1))
-    first = validation_pairs(images, Data(patch=24, batch=3, quality=(5, 40), patches_per_image=4))
-    second = validation_pairs(images, Data(patch=24, batch=9, quality=(5, 40), augment=False))
-    for one, other in zip(first, second):
-        np.testing.assert_array_equal(one, other)
+    first = validation_batch(images, Data(patch=24, batch=3, quality=(5, 40), patches_per_image=4), noise=True)
+    second = validation_batch(images, Data(patch=24, batch=9, quality=(5, 40), augment=False), noise=True)
+    assert_equal_batches(first, second)
 
 
 @pytest.mark.parametrize("images, count", [(1, 16), (4, 16), (5, 20), (64, 256), (70, 256)])
-def test_there_are_four_validation_pairs_per_image_within_bounds(images, count):
-    compressed, original = validation_pairs(sources(*[photo(20, 20)] * images), Data(patch=16))
-    assert compressed.shape == original.shape == (count, 16, 16, 3)
+def test_there_are_four_validation_patches_per_image_within_bounds(images, count):
+    batch = arrays(validation_batch(sources(*[photo(20, 20)] * images), Data(patch=16), noise=True))
+    assert batch["jpeg"].shape == batch["original"].shape == (count, 16, 16, 3)
+    assert {name: len(array) for name, array in batch.items()} == dict.fromkeys(batch, count)
+    assert "noise" not in validation_batch(sources(photo(20, 20)), Data(patch=16))[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_validation_pairs_are_not_turned(channels):
+def test_validation_patches_are_not_turned(channels):
     image = photo(24, 24)
     expected = image if channels == 3 else pixels.studio_luma(image)[..., None]
-    compressed, original = validation_pairs(sources(image), Data(patch=24, augment=True), channels=channels)
+    x, original = validation_batch(sources(image), Data(patch=24, augment=True), channels=channels)
     coded = jpeg.compress(expected.squeeze(), 10).reshape(expected.shape)
     np.testing.assert_array_equal(original, np.stack([expected] * 16))
-    np.testing.assert_array_equal(compressed, np.stack([coded] * 16))
+    np.testing.assert_array_equal(x["jpeg"], np.stack([coded] * 16))
+    np.testing.assert_array_equal(x["offset"], np.zeros((16, 2)))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from keras import ops
+from PIL import Image
 from skimage import color
 
 from tfar import pixels
@@ -70,3 +71,40 @@ def test_as_rgb_repeats_gray_and_keeps_color():
     gray = COLORS[0, ..., 0]
     np.testing.assert_array_equal(pixels.as_rgb(gray), np.stack([gray, gray, gray], axis=-1))
     np.testing.assert_array_equal(pixels.as_rgb(COLORS[0]), COLORS[0])
+
+
+def test_to_ycbcr_of_primary_colors():
+    primaries = np.float32([[[[1, 0, 0], [0, 1, 0]]], [[[0, 0, 1], [1, 1, 1]]]]) * 2 - 1
+    # JFIF gives red Y 76, Cb 85, Cr 255, and so on, with a neutral chroma of 128.
+    expected = np.float32([[[76, 85, 255.5], [150, 44, 21]], [[29, 255.5, 107], [255, 128, 128]]])
+    ycbcr = np.asarray(pixels.to_ycbcr(primaries)) * 127.5 + [127.5, 128, 128]
+    np.testing.assert_allclose(ycbcr[:, 0], expected, atol=0.6)
+
+
+def test_to_ycbcr_agrees_with_pillow():
+    expected = np.stack([Image.fromarray(image).convert("YCbCr") for image in COLORS]).astype(float)
+    ycbcr = np.asarray(pixels.to_ycbcr(pixels.to_float(COLORS)))
+    assert (ycbcr.shape, ycbcr.dtype) == (COLORS.shape, np.float32)
+    np.testing.assert_allclose(ycbcr * 127.5 + [127.5, 128, 128], expected, atol=1.01)
+    np.testing.assert_allclose(ycbcr[..., :1], pixels.to_luma(pixels.to_float(COLORS)), atol=1e-5)
+
+
+def test_gray_has_no_chroma():
+    gray = np.repeat(COLORS[..., :1], 3, axis=-1)
+    ycbcr = np.asarray(pixels.to_ycbcr(pixels.to_float(gray)))
+    np.testing.assert_allclose(ycbcr[..., 0], pixels.to_float(gray[..., 0]), atol=1e-6)
+    np.testing.assert_allclose(ycbcr[..., 1:], 0, atol=1e-6)
+
+
+def test_to_rgb_agrees_with_pillow():
+    planes = np.uint8(64 + COLORS // 2)  # colours that RGB has
+    expected = np.stack([Image.fromarray(image, "YCbCr").convert("RGB") for image in planes]).astype(float)
+    ycbcr = np.float32((planes - np.array([127.5, 128, 128])) / 127.5)
+    rgb = (np.asarray(pixels.to_rgb(ycbcr)) + 1) * 127.5
+    np.testing.assert_allclose(rgb.clip(0, 255), expected, atol=1.01)
+
+
+def test_to_rgb_undoes_to_ycbcr():
+    image = pixels.to_float(COLORS)
+    np.testing.assert_allclose(pixels.to_rgb(pixels.to_ycbcr(image)), image, atol=1e-5)
+    np.testing.assert_allclose(pixels.to_ycbcr(pixels.to_rgb(image)), image, atol=1e-5)

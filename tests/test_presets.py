@@ -1,4 +1,5 @@
 import inspect
+import json
 import os
 import zipfile
 
@@ -8,9 +9,10 @@ import pytest
 from PIL import Image
 
 import tfar
-from tfar import presets
+from tfar import presets, recipes
 from tfar.errors import CheckpointError, ImageError
 from tfar.models.region_aware import srgan_discriminator
+from tfar.recipes import Recipe, RegionAware
 from tfar.restoration.restorer import Restorer
 
 
@@ -29,6 +31,14 @@ def shelf(tmp_path, monkeypatch, fused_file):
 
 def test_presets_stand_beside_the_package():
     assert presets.presets_folder().name == "saved_models"
+
+
+def test_recipes_of_the_presets_can_be_read():
+    files = sorted(presets.presets_folder().glob("*/recipe.json"))
+    assert len(files) >= len(presets.names()) > 0
+    for file in files:
+        kind = RegionAware if "mask" in json.loads(file.read_text()) else Recipe
+        assert isinstance(recipes.from_json(kind, file.read_text()), kind)
 
 
 def test_names_are_those_with_a_model(shelf):

@@ -71,7 +71,8 @@ def test_a_missing_field_is_named(path):
     ("generator", "edge_cnn"), ("generator/builder", 3), ("generator/options", [1]), ("discriminator", "srgan"),
     ("data/source", None), ("data/validation", "0.1"), ("data/quality", 10), ("data/quality", [10]),
     ("data/quality", [10, 20, 30]), ("data/quality", [10, "20"]), ("data/patch", 48.0), ("data/patch", True),
-    ("data/augment", 1), ("features/texture", "block1_conv1"), ("features/texture", ["block1_conv1", 2]),
+    ("data/augment", 1), ("data/aligned", True), ("data/aligned", "0.5"), ("label_smoothing", True),
+    ("features/texture", "block1_conv1"), ("features/texture", ["block1_conv1", 2]),
     ("optimizer/clip_norm", "1"), ("optimizer/average", True), ("phases", {}), ("phases/0/terms", ["mse"]),
     ("phases/0/terms", {"mse": "1"}), ("phases/0/learning_rate", False), ("steps_per_epoch", "many"), ("seed", 0.5)])
 def test_a_value_of_the_wrong_type_is_named(path, value):
@@ -82,7 +83,9 @@ def test_a_value_of_the_wrong_type_is_named(path, value):
 
 @pytest.mark.parametrize("path, value", [
     ("data/quality", [0, 10]), ("data/quality", [20, 10]), ("data/quality", [10, 101]), ("data/validation", 1.0),
-    ("data/validation", -0.1), ("data/gray", 1.5), ("data/gray", -0.5), ("data/subsampling", "4:1:1"),
+    ("data/validation", -0.1), ("data/gray", 1.5), ("data/gray", -0.5), ("data/aligned", 1.01),
+    ("data/aligned", -0.5), ("data/aligned", float("nan")), ("label_smoothing", 0.5), ("label_smoothing", -0.1),
+    ("data/subsampling", "4:1:1"),
     ("data/patch", 0), ("data/batch", 0), ("data/patches_per_image", 0), ("phases", []), ("phases/0/epochs", 0),
     ("phases/1/terms", {}), ("phases/0/decay", "linear"), ("phases/0/learning_rate", 0.0),
     ("phases/0/learning_rate", float("nan")), ("phases/0/warmup", -1), ("steps_per_epoch", 0),
@@ -111,6 +114,9 @@ def test_a_whole_number_may_stand_for_a_float():
     ("data.patch=64", lambda r: r.data.patch == 64),
     ("data.source=/photos/a=b", lambda r: r.data.source == "/photos/a=b"),
     ("data.quality=[5, 40]", lambda r: r.data.quality == (5, 40)),
+    ("data.aligned=1", lambda r: r.data.aligned == 1.0 and isinstance(r.data.aligned, float)),
+    ("data.aligned=0.25", lambda r: r.data.aligned == 0.25),
+    ("label_smoothing=0.1", lambda r: r.label_smoothing == 0.1),
     ("data.quality.1=40", lambda r: r.data.quality == (10, 40)),
     ("data.augment=false", lambda r: r.data.augment is False),
     ("optimizer.clip_norm=1", lambda r: r.optimizer.clip_norm == 1.0),

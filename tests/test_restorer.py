@@ -6,7 +6,8 @@ from keras import layers, ops
 
 from tfar import pixels
 from tfar.errors import ImageError
-from tfar.models.region_aware import edge_cnn
+from tfar.models.one_to_many import proposal_network
+from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
 from tfar.restoration.restorer import Restorer
 
 SIZES = [(1, 1), (1, 9), (7, 5), (16, 24)]
@@ -24,6 +25,13 @@ def channel_gains(*gains):
 @pytest.fixture(scope="module")
 def gray_network():
     return perturb(edge_cnn(**TINY, channels=1), 4)
+
+
+@pytest.fixture(scope="module", params=[3, 1], ids=["color", "luma"])
+def noise_network(request):
+    """A network that takes noise."""
+    options = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
+    return perturb(proposal_network(**options, channels=request.param), 3)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -68,8 +76,107 @@ def test_gray_network(gray_network, noise):
     expected = ops.convert_to_numpy(expected).astype("float32")
     np.testing.assert_allclose(np.float32(Restorer(gray_network)(gray)), expected[..., 0], atol=1)
     np.testing.assert_allclose(np.float32(Restorer(gray_network)(gray[..., None])), expected, atol=1)
-    with pytest.raises(ImageError, match="gray images only"):
-        Restorer(gray_network)(noise(7, 5))
+
+
+# Colour images and a network for luma.
+
+def test_a_luma_network_changes_the_luma_of_a_color_image_only(noise):
+    image = np.uint8(64 + noise(6, 7) // 2)
+    luma = image @ np.array([0.299, 0.587, 0.114]) - 127.5
+    expected = image + (1.2 - 1) * luma[..., None]
+    assert expected.min() > 0 and expected.max() < 255
+    assert np.abs(expected - image).max() > 5
+    np.testing.assert_allclose(np.float32(Restorer(channel_gains(1.2))(image)), expected, atol=0.51)
+
+
+def test_a_luma_network_clips_the_color_it_gives():
+    image = np.uint8([[[250, 200, 10], [5, 90, 240]]])
+    luma = image @ np.array([0.299, 0.587, 0.114]) - 127.5
+    expected = np.round(image + 3 * luma[..., None]).clip(0, 255)
+    assert expected.min() == 0 and expected.max() == 255
+    np.testing.assert_allclose(np.float32(Restorer(channel_gains(4))(image)), expected, atol=1)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_luma_network_keeps_the_chroma(gray_network, noise, size):
+    image = np.uint8(96 + noise(*size) // 4)
+    restored = Restorer(gray_network)(image)
+    assert (restored.shape, restored.dtype) == (image.shape, np.uint8)
+    change = np.int16(restored) - image
+    inside = ((restored > 0) & (restored < 255)).all(axis=-1)
+    assert inside.any() and np.abs(change[inside]).max() > 2
+    assert np.ptp(change[inside], axis=-1).max() <= 1  # rounding
+    luma = image.astype("float32") @ np.float32([0.299, 0.587, 0.114]) / 127.5 - 1
+    given = ops.convert_to_numpy(gray_network(luma[None, ..., None])["image"])[0]
+    np.testing.assert_allclose(change[inside], np.broadcast_to((given - luma[..., None]) * 127.5, change.shape)[inside],
+                               atol=0.6)
+
+
+def test_a_gray_image_in_three_channels_gives_what_it_gives_in_one(gray_network, noise):
+    gray = noise(9, 12)[..., 0]
+    restored = Restorer(gray_network)(np.stack([gray] * 3, axis=-1))
+    np.testing.assert_allclose(np.float32(restored), np.stack([Restorer(gray_network)(gray)] * 3, axis=-1), atol=1)
+
+
+def test_layers_of_a_fused_luma_network(noise):
+    luma = {**TINY, "channels": 1}
+    model = region_aware(perturb(edge_cnn(**luma), 1), perturb(texture_generator(**luma), 2))
+    image = np.uint8(96 + noise(20, 17) // 4)
+    restored = {layer: Restorer(model, layer)(image) for layer in ("fused", "base", "texture")}
+    assert (restored["base"] != restored["texture"]).any()
+    for pixels_of_layer in restored.values():
+        change = np.int16(pixels_of_layer) - image
+        inside = ((pixels_of_layer > 0) & (pixels_of_layer < 255)).all(axis=-1)
+        assert inside.mean() > 0.5 and np.ptp(change[inside], axis=-1).max() <= 1
+
+
+# Networks that take noise.
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_seed_decides_the_restoration(noise_network, noise, size):
+    image = np.uint8(96 + noise(*size) // 4)
+    for given in (image, image[..., 0], image[..., :1]):
+        first, again, other = (Restorer(noise_network, seed=seed)(given) for seed in (5, 5, 6))
+        assert (first.shape, first.dtype) == (given.shape, np.uint8)
+        np.testing.assert_array_equal(first, again)
+        assert (first != other).any() or size == (1, 1)  # there is but one number of noise for a single pixel
+        np.testing.assert_array_equal(Restorer(noise_network)(given), Restorer(noise_network, seed=0)(given))
+
+
+def test_a_restorer_gives_the_same_restoration_every_time(noise_network, noise):
+    image, restore = noise(16, 24), Restorer(noise_network, seed=2)
+    first = restore(image)
+    restore(noise(7, 5))
+    np.testing.assert_array_equal(restore(image), first)
+
+
+def test_the_noise_is_that_of_the_seed(noise_network, noise):
+    image = np.uint8(96 + noise(7, 10)[..., : noise_network.inputs[0].shape[-1]].squeeze() // 4)
+    drawn = np.random.default_rng(8).standard_normal((1, 4, 5, 1), dtype="float32")
+    batch = pixels.to_float(image.reshape(1, 7, 10, -1))
+    expected = ops.convert_to_numpy(pixels.to_uint8(noise_network([batch, ops.convert_to_tensor(drawn)])["image"]))[0]
+    restored = Restorer(noise_network, seed=8)(image)
+    np.testing.assert_allclose(np.float32(restored), expected.reshape(image.shape), atol=1)
+    assert np.abs(np.int16(restored) - Restorer(noise_network, seed=9)(image)).max() > 1
+
+
+def test_a_restorer_knows_what_its_network_takes(noise_network, gray_network, fused_model):
+    assert Restorer(noise_network).takes_noise
+    assert not Restorer(gray_network).takes_noise and not Restorer(fused_model).takes_noise
+    assert (Restorer(gray_network).channels, Restorer(fused_model).channels) == (1, 3)
+
+
+def test_the_seed_is_nothing_to_a_network_without_noise(fused_model, noise):
+    image = noise(9, 7)
+    np.testing.assert_array_equal(Restorer(fused_model, seed=1)(image), Restorer(fused_model, seed=2)(image))
+
+
+def test_negative_seeds_are_refused(noise_network):
+    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+        Restorer(noise_network, seed=-1)
+
+
+# Layers, and what is refused.
 
 
 def test_layers_of_a_fused_network(fused_model, noise):

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import signal
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import adversarial_recipe, plain_recipe
+from PIL import Image
+from tiny import GENERATOR, adversarial_recipe, noise_recipe, plain_recipe
 
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
-from tfar.recipes import Data, Optimizer, Phase
+from tfar.recipes import Data, Network, Optimizer, Phase
 from tfar.storage import load_weights
 from tfar.training.runs import Run, StopOnNonFinite, WeightAverage
 
@@ -64,6 +66,35 @@ def test_interrupted_and_resumed_run_ends_with_the_same_weights(finished, tmp_pa
     assert Run(tmp_path / "run").train(verbose=0)
     for whole, resumed in zip(final_weights(finished), final_weights(first)):
         np.testing.assert_allclose(resumed, whole, atol=1e-5)
+
+
+def test_a_run_of_a_network_that_takes_noise_is_drawn_and_resumed_like_the_others(tmp_path):
+    whole, halves = Run(tmp_path / "whole", noise_recipe()), Run(tmp_path / "halves", noise_recipe())
+    assert whole.train(verbose=0)
+    assert not halves.train(minutes=0, verbose=0)
+    assert halves.train(verbose=0)
+    for a, b in zip(final_weights(whole), final_weights(halves)):
+        np.testing.assert_allclose(b, a, atol=1e-5)
+    with open(whole.folder / "log.csv", newline="") as file:
+        _, last = csv.DictReader(file)
+    assert {"loss", "mse", "jpeg", "ssim", "saturating", "discriminator", "val_jpeg", "val_ssim"} <= last.keys()
+    assert all(np.isfinite(float(value)) for value in last.values())
+    assert [tensor.name for tensor in whole.network().inputs] == ["jpeg", "noise"]
+    assert whole.data == noise_recipe().data
+
+
+def test_sample_images_of_a_luma_run_stand_in_the_log(tmp_path):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    generator = Network(builder="edge_cnn", options={**GENERATOR, "channels": 1})
+    run = Run(tmp_path, plain_recipe(generator=generator, steps_per_epoch=1))
+    assert not run.train(minutes=0, verbose=0)
+    assert run.network().inputs[0].shape[-1] == 1
+    [file] = (tmp_path / "tensorboard").glob("events.*")
+    values = [value for event in EventFileLoader(str(file)).Load() for value in event.summary.value]
+    [sample] = [value for value in values if value.tag == "jpeg | restored | original"]
+    image = Image.open(io.BytesIO(sample.tensor.string_val[2]))  # after its width and height
+    assert (image.size, image.mode) == ((3 * 32, 4 * 32), "L")
 
 
 def test_resuming_in_the_middle_of_a_phase_keeps_the_optimizer(tmp_path):

@@ -1,14 +1,21 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
-from tiny import GENERATOR, adversarial_recipe, plain_recipe
+import tensorflow as tf
+from scipy import special
+from tiny import GENERATOR, NOISE_GENERATOR, adversarial_recipe, plain_recipe
 
+from tfar import pixels
 from tfar.data.patches import Patches
 from tfar.data.sources import load_split
 from tfar.errors import RecipeError
+from tfar.losses.edge import sobel_edges
+from tfar.losses.jpeg import jpeg_loss
 from tfar.models import build
-from tfar.recipes import Network, Optimizer, Phase
-from tfar.training.trainer import Trainer
+from tfar.recipes import Data, Network, Optimizer, Phase
+from tfar.training.trainer import Step, Trainer
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +23,12 @@ def batch():
     recipe = plain_recipe()
     training, _ = load_split("demo", 0.1, 32)
     return Patches(training, recipe.data, seed=3).batch(0)
+
+
+def batch_for(recipe, **options):
+    """A batch of the demo photographs as a recipe has it."""
+    training, _ = load_split("demo", 0.1, recipe.data.patch)
+    return Patches(training, recipe.data, seed=3, **options).batch(0)
 
 
 def one_step(recipe, batch, phase=-1):
@@ -37,7 +50,8 @@ def test_plain_step_logs_every_term_unweighted_and_their_weighted_sum(batch):
     recipe = plain_recipe(phases=(Phase(epochs=1, terms={"mse": 2.0, "edge": 3.0}),))
     trainer = Trainer(recipe)
     trainer.begin(recipe.phases[0])
-    jpeg, original = (images / np.float32(127.5) - 1 for images in batch)
+    x, original = batch
+    jpeg, original = (images / np.float32(127.5) - 1 for images in (x["jpeg"], original))
     mse = np.mean((keras.ops.convert_to_numpy(trainer.generator(jpeg)["image"]) - original) ** 2)
 
     logs = trainer.train_step(batch)
@@ -53,6 +67,92 @@ def test_adversarial_step_logs_the_discriminator_too(batch):
     assert set(logs) == {"mse", "perceptual", "texture", "adversarial", "discriminator", "loss", "psnr"}
     weighted = logs["mse"] + 1e-6 * logs["perceptual"] + 1e-9 * logs["texture"] + 1e-2 * logs["adversarial"]
     assert logs["loss"] == pytest.approx(weighted, rel=1e-4)
+
+
+NOISE = Network(builder="proposal_network", options=NOISE_GENERATOR)
+
+
+def test_jpeg_and_ssim_are_those_of_the_restoration_and_of_its_jpeg():
+    recipe = plain_recipe(
+        generator=NOISE, data=Data(patch=32, batch=12, quality=(5, 30), aligned=0.5),
+        phases=(Phase(epochs=1, terms={"mse": 1.0, "jpeg": 1e-4, "ssim": 0.5}),))
+    batch = batch_for(recipe, noise=True)
+    x, original = batch
+    aligned = np.sum(~x["offset"].any(axis=1))
+    assert 2 < aligned < 11
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    jpeg = pixels.to_float(x["jpeg"])
+    up = trainer.generator.get_layer("up")
+    up.kernel.assign(np.random.default_rng(0).normal(0, 0.3, up.kernel.shape))
+    restored = trainer.generator([jpeg, keras.ops.convert_to_tensor(x["noise"])])["image"]
+    ssim = np.mean(tf.image.ssim(pixels.to_float(original) + 1, restored + 1, max_val=2.0))
+
+    logs = trainer.train_step(batch)
+
+    assert float(logs["jpeg"]) == pytest.approx(float(jpeg_loss(jpeg, restored, x["table"], x["offset"])), rel=1e-3)
+    assert float(logs["jpeg"]) > 1
+    assert float(logs["ssim"]) == pytest.approx(-ssim, abs=1e-4)
+    weighted = float(logs["mse"]) + 1e-4 * float(logs["jpeg"]) + 0.5 * float(logs["ssim"])
+    assert float(logs["loss"]) == pytest.approx(weighted, rel=1e-4)
+
+
+def test_the_noise_of_the_batch_is_what_the_generator_gets():
+    recipe = plain_recipe(generator=NOISE, phases=(Phase(epochs=1, terms={"mse": 1.0}),))
+    x, original = batch_for(recipe, noise=True)
+    trainer = Trainer(recipe)
+    up = trainer.generator.get_layer("up")
+    up.kernel.assign(np.random.default_rng(0).normal(0, 0.3, up.kernel.shape))
+    trainer.begin(recipe.phases[0])
+    values = []
+    for noise in (x["noise"], 2 * x["noise"]):
+        trainer.reset_metrics()
+        values.append(float(trainer.test_step(({**x, "noise": noise}, original))["mse"]))
+        restored = trainer.generator([pixels.to_float(x["jpeg"]), keras.ops.convert_to_tensor(noise)])["image"]
+        assert values[-1] == pytest.approx(np.mean((restored - pixels.to_float(original)) ** 2), rel=1e-4)
+    assert values[0] != pytest.approx(values[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_discriminator_is_taught_with_smoothed_labels(batch, smoothing):
+    recipe = adversarial_recipe(
+        label_smoothing=smoothing, phases=(Phase(epochs=1, terms={"mse": 1.0, "saturating": 0.5}),),
+        discriminator=Network(builder="srgan_discriminator", options={"filters": 4, "norm": "none"}))
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    before = [w.numpy() for w in trainer.discriminator.trainable_variables]
+    original, jpeg = pixels.to_float(batch[1]), pixels.to_float(batch[0]["jpeg"])
+    p, q = (special.expit(np.asarray(trainer.discriminator(image), "float64"))
+            for image in (original, trainer.generator(jpeg)["image"]))
+    expected = -np.mean((1 - smoothing) * np.log(p) + smoothing * np.log(1 - p)) - np.mean(np.log(1 - q))
+
+    logs = trainer.train_step(batch)
+
+    assert set(logs) == {"mse", "saturating", "discriminator", "loss", "psnr"}
+    assert float(logs["discriminator"]) == pytest.approx(expected, rel=1e-4)
+    assert -2 < float(logs["saturating"]) < 0
+    assert float(logs["loss"]) == pytest.approx(float(logs["mse"]) + 0.5 * float(logs["saturating"]), rel=1e-4)
+    assert all((a != w.numpy()).any() for a, w in zip(before, trainer.discriminator.trainable_variables))
+
+
+def test_luma_networks_are_trained_with_every_loss_of_color_ones():
+    recipe = adversarial_recipe(generator=Network(builder="texture_generator", options={**GENERATOR, "channels": 1}))
+    trainer, logs = one_step(recipe, batch_for(recipe, channels=1))
+    assert trainer.discriminator.input_shape == (None, 32, 32, 1)
+    assert set(logs) == {"mse", "perceptual", "texture", "adversarial", "discriminator", "loss", "psnr"}
+    assert all(np.isfinite(value) and value > 0 for value in logs.values())
+
+
+def test_a_discriminator_gets_the_conditions_that_its_inputs_name(batch):
+    images = {name: keras.Input((32, 32, channels), name=name)
+              for name, channels in (("jpeg", 3), ("image", 3), ("edges", 1))}
+    means = [keras.ops.mean(image, axis=(1, 2, 3)) for image in images.values()]
+    trainer = SimpleNamespace(discriminator=keras.Model(list(images.values()), keras.ops.stack(means, axis=-1)))
+    step = Step(trainer, batch, build(plain_recipe().generator), training=False)
+    shown = keras.ops.ones((16, 32, 32, 3)) * np.linspace(-1, 1, 16).reshape(16, 1, 1, 1)
+    jpeg, original = (image / 127.5 - 1 for image in (batch[0]["jpeg"], batch[1]))
+    expected = [np.mean(array, axis=(1, 2, 3)) for array in (jpeg, shown, sobel_edges(original))]
+    np.testing.assert_allclose(step.judge(shown), np.stack(expected, axis=-1), atol=1e-5)
 
 
 def test_mse_phase_leaves_the_discriminator_alone(batch):
@@ -115,7 +215,7 @@ def test_cosine_decay_with_warmup_rises_and_falls_to_zero():
 def test_every_precision_learns_and_keeps_float32_weights(batch, recipe):
     trainer = Trainer(recipe)
     trainer.begin(recipe.phases[-1])
-    half = [images[:4] for images in batch]
+    half = {name: array[:4] for name, array in batch[0].items()}, batch[1][:4]
     first = float(trainer.train_step(half)["mse"])
     for _ in range(6):
         logs = trainer.train_step(half)
@@ -146,9 +246,19 @@ def test_validation_step_uses_the_averaged_generator_and_changes_nothing(batch):
     ({"phases": (Phase(epochs=1, terms={"percep": 1.0}),)}, "unknown loss term 'percep'"),
     ({"phases": (Phase(epochs=1, terms={"adversarial": 1.0}),)}, "needs a discriminator"),
     ({"phases": (Phase(epochs=1, terms={"texture": 1.0}),)}, "needs features"),
-    ({"phases": (Phase(epochs=1, terms={"blocking": 1.0}),)}, "needs data.aligned"),
+    ({"phases": (Phase(epochs=1, terms={"saturating": 1.0}),)}, "needs a discriminator"),
+    ({"phases": (Phase(epochs=1, terms={"blocking": 1.0}),)}, "needs data.aligned=1"),
+    ({"phases": (Phase(epochs=1, terms={"blocking": 1.0}),), "data": Data(patch=32, aligned=0.9)}, "data.aligned=1"),
+    ({"phases": (Phase(epochs=1, terms={"blocking": 1.0}),), "data": Data(patch=36, aligned=1.0)}, "multiple of 8"),
+    ({"phases": (Phase(epochs=1, terms={"jpeg": 1.0}),)}, "needs data.aligned above 0"),
+    ({"phases": (Phase(epochs=1, terms={"jpeg": 1.0}),), "data": Data(patch=36, aligned=0.5)}, "multiple of 8"),
+    ({"phases": (Phase(epochs=1, terms={"ssim": 1.0}),), "data": Data(patch=10)}, "data.patch of at least 11"),
+    ({"discriminator": Network(builder="srgan_discriminator", options={"channels": 1})},
+     "the discriminator takes 1 channels, the generator gives 3"),
     ({"generator": Network(builder="texture_generator", options=GENERATOR)}, "needs a generator with an edge branch"),
     ({"monitor": "ssim"}, "monitor must be"),
+    ({"monitor": "edge", "phases": (Phase(epochs=1, terms={"mse": 1.0}), Phase(epochs=1, terms={"edge": 1.0}))},
+     "monitor must be psnr, last, loss or a term of every phase, got 'edge'"),
     ({"generator": Network(builder="edge_cnn", options={"blokcs": 2})}, "no option 'blokcs'"),
 ])
 def test_recipes_that_do_not_fit_together_are_refused(changes, message):

@@ -35,7 +35,7 @@ def run_folder(tmp_path_factory):
 def test_the_run_folder_is_complete(run_folder):
     names = {path.name for path in run_folder.iterdir()}
     assert names >= {"recipe.json", "base", "texture", "model.keras", "metrics.json", "saved_model",
-                     "region_aware.tflite", "comparison.png"}
+                     "model.tflite", "comparison.png"}
     assert not [name for name in names if name.startswith(".part")]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
 from tfar import jpeg, pixels
 from tfar.data.sources import load_split, read_image
@@ -19,7 +18,7 @@ from tfar.export.tflite import export_tflite
 from tfar.models import main_output
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.files import write_image
-from tfar.restoration.restorer import Restorer
+from tfar.restoration.restorer import Restorer, region_mask
 from tfar.storage import write_atomically
 from tfar.training.distribution import is_chief
 from tfar.training.region_aware import RegionAwareRun
@@ -115,10 +114,9 @@ def comparison(model: keras.Model, original: np.ndarray, quality: int) -> np.nda
     trial = protocols.color(original, quality)
     images = {"original": trial.original, f"JPEG QF{quality}": trial.jpeg}
     images |= {name: restore(trial.jpeg) for name, restore in layer_restorers(model).items()}
-    if "mask" in model.output:
-        mask = model(pixels.to_float(trial.jpeg[None]), training=False)["mask"]
+    if main_output(model) == "fused":
         fused = images.pop(LAYER_NAMES["fused"])
-        images |= {"mask": np.uint8(255 * ops.convert_to_numpy(mask)[0, ..., 0]), LAYER_NAMES["fused"]: fused}
+        images |= {"mask": region_mask(model, trial.jpeg), LAYER_NAMES["fused"]: fused}
     return side_by_side(images, columns=3)
 
 

@@ -77,6 +77,15 @@ def restore_layers(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarra
     return {layer: _finish(outputs[layer], image) for layer in LAYERS}
 
 
+def region_mask(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Where a fused region-aware network takes the texture layer: uint8 ``(H, W)``, 255 there and 0 elsewhere."""
+    _check(image)
+    if channels(model) == 1 and not _is_gray(image):
+        image = np.uint8(np.round(image @ np.float32(pixels.BT601_LUMA)))
+    mask = model(_batch(image, channels(model)), training=False)["mask"]
+    return np.uint8(255 * ops.convert_to_numpy(mask)[0, ..., 0])
+
+
 def _check(image: np.ndarray):
     if image.dtype != np.uint8:
         raise ImageError(f"expected a uint8 image in [0, 255], got {image.dtype}")
