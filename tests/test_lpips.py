@@ -1,9 +1,15 @@
+import os
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 from skimage import data
 
 from tfar.errors import CheckpointError
+from tfar.evaluation import metrics, protocols
 from tfar.evaluation.lpips import LAYERS, Lpips
 
 ASTRONAUT = data.astronaut()[:67, :67]
@@ -112,6 +118,7 @@ def test_gray_images_are_repeated(lpips_of):
 
 def test_smallest_image(lpips_of):
     lpips = lpips_of(random_weights())
+    assert metrics.METRICS["lpips"].smallest == 31
     assert np.isfinite(lpips(ASTRONAUT[:31, :31], ASTRONAUT[31:62, 31:62]))
     with pytest.raises(ValueError, match="31x31"):
         lpips(ASTRONAUT[:30], ASTRONAUT[:30])
@@ -151,3 +158,126 @@ def test_missing_and_misshapen_arrays_are_named(lpips_of):
         lpips_of({name: weight for name, weight in weights.items() if name != "head3"})
     with pytest.raises(CheckpointError, match="lpips.npz.*conv2/bias"):
         lpips_of(weights | {"conv2/bias": np.zeros(5, np.float32)})
+
+
+VGG16_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
+
+
+@pytest.fixture(scope="module")
+def vgg16():
+    """VGG-16 without dense layers, with random filters that keep the activations' size."""
+    model = keras.applications.VGG16(include_top=False, weights=None)
+    random = np.random.default_rng(3)
+    for weight in model.weights:
+        scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if len(weight.shape) == 4 else 3
+        weight.assign(np.float32(scale * random.standard_normal(weight.shape)))
+    return model
+
+
+@pytest.fixture(scope="module")
+def vgg16_files(vgg16, tmp_path_factory):
+    """Files of random heads and of the trunk."""
+    folder = tmp_path_factory.mktemp("vgg")
+    random = np.random.default_rng(4)
+    channels = (64, 128, 256, 512, 512)
+    heads = {f"head{index}": random.random(count, np.float32) for index, count in enumerate(channels, start=1)}
+    np.savez(folder / "heads.npz", **heads)
+    vgg16.save_weights(folder / "vgg16.weights.h5")
+    return folder / "heads.npz", folder / "vgg16.weights.h5"
+
+
+def vgg16_distance(model, heads, original, restored):
+    """LPIPS from the activations of keras.applications, in float64."""
+    trunk = keras.Model(model.input, [model.get_layer(name).output for name in VGG16_LAYERS])
+    pair = np.stack([original, restored]).astype(np.float32)
+    features = trunk(keras.applications.vgg16.preprocess_input(pair))
+    distance = 0.0
+    for index, feature in enumerate(features, start=1):
+        x = keras.ops.convert_to_numpy(feature).astype(np.float64)
+        x /= np.linalg.norm(x, axis=-1, keepdims=True)
+        distance += np.mean((x[0] - x[1]) ** 2 @ heads[f"head{index}"])
+    return distance
+
+
+def test_vgg16_agrees_with_keras_applications(vgg16, vgg16_files):
+    heads, trunk = vgg16_files
+    original, restored = ASTRONAUT[:33, :47], ASTRONAUT[20:53, 20:67]
+    expected = vgg16_distance(vgg16, np.load(heads), original, restored)
+    lpips = Lpips(heads, vgg16=trunk)
+    assert lpips(original, restored) == pytest.approx(expected, rel=1e-4)
+    assert lpips(original, original) == 0
+    repeated = [np.stack([image[..., 0]] * 3, axis=-1) for image in (original, restored)]
+    assert lpips(original[..., 0], restored[..., 0]) == lpips(*repeated) > 0
+
+
+def test_vgg16_may_have_another_scale_per_layer(vgg16, vgg16_files, tmp_path):
+    heads, trunk = vgg16_files
+    scaled = keras.models.clone_model(vgg16)
+    scaled.set_weights(vgg16.get_weights())
+    scale = 1.0
+    for layer in scaled.layers:
+        if layer.weights:
+            kernel, bias = layer.get_weights()
+            scale *= 3.0
+            layer.set_weights([3.0 * kernel, scale * bias])
+    scaled.save_weights(tmp_path / "scaled.weights.h5")
+    pair = ASTRONAUT[:32, :40], ASTRONAUT[20:52, 20:60]
+    distances = [Lpips(heads, vgg16=file)(*pair) for file in (trunk, tmp_path / "scaled.weights.h5")]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-4)
+
+
+def test_smallest_image_of_vgg16(vgg16_files):
+    heads, trunk = vgg16_files
+    lpips = Lpips(heads, vgg16=trunk)
+    assert metrics.METRICS["lpips_vgg"].smallest == 16
+    assert np.isfinite(lpips(ASTRONAUT[:16, :16], ASTRONAUT[31:47, 31:47]))
+    with pytest.raises(ValueError, match="16x16"):
+        lpips(ASTRONAUT[:15], ASTRONAUT[:15])
+
+
+def test_unfit_files_of_vgg16_are_named(vgg16_files, tmp_path):
+    heads, trunk = vgg16_files
+    with pytest.raises(CheckpointError, match="absent.npz"):
+        Lpips(tmp_path / "absent.npz", vgg16=trunk)
+    with pytest.raises(CheckpointError, match="heads.npz.*conv1/kernel"):
+        Lpips(heads)
+    np.savez(tmp_path / "alexnet.npz", **copying_weights())
+    with pytest.raises(CheckpointError, match=r"alexnet.npz: head2 has shape \(192,\), expected \(128,\)"):
+        Lpips(tmp_path / "alexnet.npz", vgg16=trunk)
+    with pytest.raises(CheckpointError, match="heads.npz: not weights of vgg16"):
+        Lpips(heads, vgg16=heads)
+
+
+@pytest.mark.parametrize("name", ["absent.weights.h5", "imagenet", "random"])
+def test_vgg16_is_never_downloaded_nor_made_up(vgg16_files, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=f"{name}: no such weights file"):
+        Lpips(vgg16_files[0], vgg16=name)
+
+
+def development_files(variable, *names):
+    """Files below the folder named by an environment variable; skips the test where one is absent."""
+    paths = [Path(os.environ.get(variable, ""), name) for name in names]
+    if variable not in os.environ or not all(path.exists() for path in paths):
+        pytest.skip(f"{variable} names no folder with {', '.join(names)}")
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("quality", "vgg", "expected"),
+    [(10, False, 0.301),
+     pytest.param(10, True, 0.479, marks=pytest.mark.slow), pytest.param(40, True, 0.239, marks=pytest.mark.slow)],
+)
+def test_lpips_of_live1(quality, vgg, expected):
+    if vgg:
+        heads, trunk = development_files("TFAR_WEIGHTS", "lpips_vgg.npz", "vgg16_notop.weights.h5")
+        lpips = Lpips(heads, vgg16=trunk)
+    else:
+        lpips = Lpips(*development_files("TFAR_WEIGHTS", "lpips_alex.npz"))
+    (folder,) = development_files("TFAR_DATA", "test/live1")
+    distances = []
+    for path in sorted(folder.glob("*.png")):
+        trial = protocols.color(np.asarray(Image.open(path).convert("RGB")), quality)
+        distances.append(lpips(trial.original, trial.jpeg))
+    assert len(distances) == 29
+    assert np.mean(distances) == pytest.approx(expected, abs=0.0006)
