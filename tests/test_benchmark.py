@@ -1,8 +1,5 @@
-import io
-import logging
-import math
+import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,105 +7,157 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tfar.evaluation import protocols
-from tfar.evaluation.benchmark import evaluate, format_table
+from tfar.errors import ImageError, TfarError
+from tfar.evaluation import benchmark, metrics, protocols
+from tfar.evaluation.benchmark import Cache, evaluate
+from tfar.evaluation.contestants import Contestant
 from tfar.evaluation.lpips import Lpips
+from tfar.evaluation.metrics import choose
+from tfar.evaluation.results import means
 
-IMAGES = [("astronaut", data.astronaut()[:120, :90]), ("coffee", data.coffee()[50:150, 200:333])]
-
-
-def flatten(image):
-    return np.full_like(image, 128)
+PHOTOS = {"a.png": data.astronaut()[:64, :80], "b.png": data.coffee()[100:180, 200:264]}
 
 
-@pytest.mark.parametrize("protocol", [protocols.gray, protocols.color])
-def test_rows_are_means_over_the_images(protocol):
-    results = evaluate({"flat": flatten}, IMAGES, protocol=protocol, quality=10)
-    trials = [protocol(image, 10) for _, image in IMAGES]
-    assert list(results) == ["JPEG", "flat"]
-    for row, restore in (("JPEG", np.copy), ("flat", flatten)):
-        first, second = (protocols.score(trial.original, restore(trial.jpeg)) for trial in trials)
-        assert first != second
-        assert results[row] == pytest.approx({name: (first[name] + second[name]) / 2 for name in first})
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "photos"
+    path.mkdir()
+    for name, image in PHOTOS.items():
+        Image.fromarray(image).save(path / name)
+    return path
 
 
-def test_restorers_see_the_jpeg():
-    seen = []
-    evaluate({"spy": lambda image: seen.append(image) or image}, IMAGES, protocol=protocols.color, quality=20)
-    for image, (_, original) in zip(seen, IMAGES, strict=True):
-        np.testing.assert_array_equal(image, protocols.color(original, 20).jpeg)
+class Counting:
+    """A contestant that inverts images and counts how often it is asked."""
+
+    def __init__(self, name="inverse", digest="1"):
+        self.calls = 0
+        self.contestant = Contestant((name,), digest, self.restore)
+        self.name = name
+
+    def restore(self, image):
+        self.calls += 1
+        return {self.name: 255 - image}
 
 
-def test_images_may_be_an_iterator():
-    assert evaluate({}, iter(IMAGES), protocol=protocols.gray, quality=10) == evaluate(
-        {}, IMAGES, protocol=protocols.gray, quality=10
-    )
+def run(contestants, folder, **options):
+    given = {"names": ["gray"], "qualities": [10], "metrics": choose(["psnr", "ssim"]), **options}
+    return evaluate([c.contestant for c in contestants], [folder], **given)
 
 
-def test_lpips_is_taken_on_original_and_restored():
-    def mean_difference(original, restored):
-        return float(np.mean(original) - np.mean(restored))
-
-    results = evaluate({"flat": flatten}, IMAGES, protocol=protocols.color, quality=10, lpips=mean_difference)
-    assert results["flat"]["lpips"] == pytest.approx(np.mean([image.mean() - 128 for _, image in IMAGES]))
-    assert list(results["JPEG"]) == ["psnr_rgb", "psnr", "psnr_b", "ssim", "ssim_gaussian", "lpips"]
-
-
-def test_exact_images_are_left_out_of_the_mean_and_logged(caplog):
-    flat = np.full((32, 32), 128, np.uint8)
-    with caplog.at_level(logging.INFO):
-        results = evaluate({}, [IMAGES[0], ("flat", flat)], protocol=protocols.gray, quality=10)
-    alone = evaluate({}, IMAGES[:1], protocol=protocols.gray, quality=10)
-    assert results["JPEG"]["psnr"] == alone["JPEG"]["psnr"]
-    assert results["JPEG"]["ssim"] == pytest.approx((alone["JPEG"]["ssim"] + 1) / 2)
-    assert "JPEG: psnr is infinite for 1 of 2 images" in caplog.messages
+def test_rows_are_the_scores_of_every_image_model_protocol_and_quality(folder):
+    rows, failures = run([Counting()], folder, names=["gray", "color"], qualities=[10, 30])
+    assert failures == []
+    keys = [(row.protocol, row.quality, row.model, row.image) for row in rows]
+    assert keys == [(protocol, quality, model, image) for protocol in ("gray", "color") for quality in (10, 30)
+                    for model in ("JPEG", "inverse") for image in PHOTOS]
+    assert {row.dataset for row in rows} == {"photos"}
+    for row in rows:
+        trial = getattr(protocols, row.protocol)(PHOTOS[row.image], row.quality)
+        restored = trial.jpeg if row.model == "JPEG" else 255 - trial.jpeg
+        assert row.scores == metrics.score(choose(["psnr", "ssim"]), trial.original, restored)
+        assert row.bpp == trial.bpp
 
 
-def test_mean_is_infinite_when_all_images_are_exact():
-    flat = np.full((32, 32), 128, np.uint8)
-    assert evaluate({}, [("flat", flat)], protocol=protocols.gray, quality=10)["JPEG"]["psnr"] == math.inf
+def test_scores_come_from_the_cache_the_second_time(folder, tmp_path):
+    cache, model = Cache(tmp_path / "cache"), Counting()
+    first, _ = run([model], folder, cache=cache)
+    assert model.calls == 2
+    second, _ = run([model], folder, cache=cache)
+    assert model.calls == 2 and second == first
+    fewer, _ = run([model], folder, cache=cache, metrics=choose(["ssim"]))
+    assert model.calls == 2 and list(fewer[0].scores) == ["ssim"]
 
 
-@pytest.mark.parametrize("restore", [lambda image: image[1:], lambda image: image / 255])
-def test_restorer_that_changes_shape_or_dtype_is_named(restore):
-    with pytest.raises(ValueError, match="mine returned .* for astronaut"):
-        evaluate({"mine": restore}, IMAGES, protocol=protocols.gray, quality=10)
+def test_another_model_metric_quality_or_image_is_computed_anew(folder, tmp_path):
+    cache, model = Cache(tmp_path / "cache"), Counting()
+    run([model], folder, cache=cache)
+    run([model], folder, cache=cache, metrics=choose(["psnr", "psnr_b"]))
+    assert model.calls == 4
+    run([model], folder, cache=cache, qualities=[11])
+    assert model.calls == 6
+    other = Counting(digest="2")
+    run([other], folder, cache=cache)
+    assert other.calls == 2
+    Image.fromarray(255 - PHOTOS["a.png"]).save(folder / "a.png")
+    run([model], folder, cache=cache)
+    assert model.calls == 7
 
 
-def test_reserved_row_and_missing_images_are_refused():
-    with pytest.raises(ValueError, match="JPEG"):
-        evaluate({"JPEG": np.copy}, IMAGES, protocol=protocols.gray, quality=10)
-    with pytest.raises(ValueError, match="no images"):
-        evaluate({}, [], protocol=protocols.gray, quality=10)
+def test_a_damaged_cache_entry_is_computed_anew(folder, tmp_path):
+    cache, model = Cache(tmp_path / "cache"), Counting()
+    first, _ = run([model], folder, cache=cache)
+    for file in (tmp_path / "cache").rglob("*.json"):
+        file.write_text("{")
+    assert [row.scores for row in run([model], folder, cache=cache)[0]] == [row.scores for row in first]
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+def test_an_image_that_fails_is_named_and_the_others_are_scored(folder):
+    (folder / "broken.png").write_bytes(b"no image")
+    Image.fromarray(PHOTOS["a.png"][:9, :9]).save(folder / "small.png")
+    rows, failures = run([Counting()], folder, metrics=choose(["psnr_b"]))
+    assert {row.image for row in rows} == set(PHOTOS)
+    problems = {Path(failure.image.removesuffix(" (gray)")).name: failure.problem for failure in failures}
+    assert problems.keys() == {"broken.png", "small.png"}
+    assert "not a readable image" in problems["broken.png"] and "16x16" in problems["small.png"]
 
 
-@pytest.mark.parametrize(("stream", "shown"), [(Terminal(), True), (io.StringIO(), False)])
-def test_progress_is_shown_on_terminals_only(monkeypatch, stream, shown):
-    monkeypatch.setattr(sys, "stderr", stream)
-    evaluate({}, IMAGES, protocol=protocols.gray, quality=10)
-    assert ("2: coffee" in stream.getvalue()) is shown
-    assert bool(stream.getvalue()) is shown
+def test_a_model_that_changes_the_shape_is_a_failure_of_the_image(folder):
+    cropping = Contestant(("cropping",), "", lambda image: {"cropping": image[1:]})
+    rows, failures = evaluate([cropping], [folder], names=["gray"], qualities=[10], metrics=choose(["psnr"]))
+    assert rows == [] and len(failures) == 2 and "shape" in failures[0].problem
 
 
-def test_table():
-    results = {
-        "gray QF10": {
-            "JPEG": {"psnr": 27.7698, "psnr_b": 25.3325, "ssim": 0.79054, "ssim_gaussian": 0.773},
-            "mine": {"psnr": 29.0, "psnr_b": math.inf, "ssim": 0.8, "ssim_gaussian": 0.81},
-        },
-        "color QF10": {"JPEG": {"psnr_rgb": 25.6925, "lpips": 0.30133}},
-    }
-    assert format_table(results).splitlines() == [
-        "|  | gray QF10: PSNR / PSNR-B / SSIM / SSIM Gaussian | color QF10: PSNR RGB / LPIPS |",
-        "| --- | ---: | ---: |",
-        "| JPEG | 27.77 / 25.33 / 0.791 / 0.773 | 25.69 / 0.301 |",
-        "| mine | 29.00 / inf / 0.800 / 0.810 | - |",
-    ]
+def test_limit_takes_the_first_images_of_each_folder(folder):
+    rows, _ = run([], folder, limit=1)
+    assert [row.image for row in rows] == ["a.png"]
+
+
+def test_images_of_subfolders_keep_their_place(folder):
+    (folder / "sub").mkdir()
+    Image.fromarray(PHOTOS["b.png"]).save(folder / "sub" / "a.png")
+    rows, _ = run([], folder)
+    assert {row.image for row in rows} == {"a.png", "b.png", "sub/a.png"}
+
+
+def test_real_files_are_scored_without_an_original(folder):
+    for name, image in PHOTOS.items():
+        Image.fromarray(image).save(folder / f"{Path(name).stem}.jpg", quality=10)
+    rows, failures = run([Counting()], folder, names=["real"])
+    assert {Path(failure.image).name for failure in failures} == {"a.png (real)", "b.png (real)"}
+    shares = {row.model: row.scores["outside"] for row in rows}
+    assert shares["JPEG"] == 0 and shares["inverse"] > 0.01
+    assert {row.quality for row in rows} == {benchmark.AS_FOUND}
+
+
+def test_two_models_of_one_name_and_a_missing_folder_are_refused(folder, tmp_path):
+    with pytest.raises(TfarError, match="same name: inverse, inverse"):
+        run([Counting(), Counting()], folder)
+    with pytest.raises(ImageError, match="absent: no such folder"):
+        run([], tmp_path / "absent")
+
+
+def test_exact_restorations_are_counted_and_kept_out_of_the_mean(folder):
+    flat = np.full((64, 64), 100, np.uint8)
+    Image.fromarray(flat).save(folder / "flat.png")
+    rows, _ = run([], folder, qualities=[95])
+    [mean] = means(rows)
+    finite = [row.scores["psnr"] for row in rows if row.image != "flat.png"]
+    assert mean.count == 3 and mean.infinite == {"psnr": 1}
+    assert mean.scores["psnr"] == pytest.approx(np.mean(finite))
+
+
+def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert benchmark.cache_folder() == tmp_path / "tfar" / "scores"
+
+
+def test_infinite_scores_survive_the_cache(tmp_path):
+    cache = Cache(tmp_path)
+    cache.put("key", {"scores": [{"psnr": float("inf")}]})
+    assert cache.get("key") == {"scores": [{"psnr": float("inf")}]}
+    assert json.loads((tmp_path / "ke" / "key.json").read_text())
+    assert Cache(None).get("key") is None
 
 
 def development_file(variable, relative):
@@ -117,14 +166,6 @@ def development_file(variable, relative):
     if not os.environ.get(variable) or not path.exists():
         pytest.skip(f"{variable} names no folder with {relative}")
     return path
-
-
-@pytest.fixture(scope="module")
-def live1():
-    folder = development_file("TFAR_DATA", "test/live1")
-    images = [(path.stem, np.asarray(Image.open(path).convert("RGB"))) for path in sorted(folder.glob("*.png"))]
-    assert len(images) == 29
-    return images
 
 
 @pytest.mark.parametrize(
@@ -136,18 +177,23 @@ def live1():
         (40, {"psnr": 32.35, "psnr_b": 29.96}),
     ],
 )
-def test_published_gray_rows_of_live1(live1, quality, expected):
-    scores = evaluate({}, live1, protocol=protocols.gray, quality=quality)["JPEG"]
+def test_published_gray_rows_of_live1(quality, expected):
+    folder = development_file("TFAR_DATA", "test/live1")
+    rows, _ = evaluate([], [folder], names=["gray"], qualities=[quality], metrics=choose(expected))
+    [mean] = means(rows)
+    assert mean.count == 29
     for metric, value in expected.items():
-        assert scores[metric] == pytest.approx(value, abs=0.0006 if "ssim" in metric else 0.01), metric
+        assert mean.scores[metric] == pytest.approx(value, abs=0.0006 if "ssim" in metric else 0.01), metric
 
 
 @pytest.mark.parametrize(
     ("quality", "psnr_rgb", "psnr", "lpips"), [(10, 25.69, 28.36, 0.301), (40, 30.28, 32.93, 0.101)]
 )
-def test_color_rows_of_live1(live1, quality, psnr_rgb, psnr, lpips):
-    distance = Lpips(development_file("TFAR_WEIGHTS", "lpips_alex.npz"))
-    scores = evaluate({}, live1, protocol=protocols.color, quality=quality, lpips=distance)["JPEG"]
-    assert scores["psnr_rgb"] == pytest.approx(psnr_rgb, abs=0.01)
-    assert scores["psnr"] == pytest.approx(psnr, abs=0.01)
-    assert scores["lpips"] == pytest.approx(lpips, abs=0.002)
+def test_color_rows_of_live1(quality, psnr_rgb, psnr, lpips):
+    folder = development_file("TFAR_DATA", "test/live1")
+    given = {"lpips": Lpips(development_file("TFAR_WEIGHTS", "lpips_alex.npz"))}
+    chosen = choose(["psnr_rgb", "psnr", "lpips"], given)
+    [mean] = means(evaluate([], [folder], names=["color"], qualities=[quality], metrics=chosen)[0])
+    assert mean.scores["psnr_rgb"] == pytest.approx(psnr_rgb, abs=0.01)
+    assert mean.scores["psnr"] == pytest.approx(psnr, abs=0.01)
+    assert mean.scores["lpips"] == pytest.approx(lpips, abs=0.002)

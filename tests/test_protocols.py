@@ -1,8 +1,9 @@
 import dataclasses
-import math
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 
 from tfar import jpeg, pixels
@@ -53,37 +54,34 @@ def test_trial_is_frozen():
         trial.jpeg = trial.original
 
 
-def test_score_of_a_gray_image():
-    trial = protocols.gray(IMAGES[0], 10)
-    assert protocols.score(trial.original, trial.jpeg) == {
-        "psnr": metrics.psnr(trial.original, trial.jpeg),
-        "psnr_b": metrics.psnr_b(trial.original, trial.jpeg),
-        "ssim": metrics.ssim(trial.original, trial.jpeg, "uniform"),
-        "ssim_gaussian": metrics.ssim(trial.original, trial.jpeg, "gaussian"),
-    }
+@pytest.mark.parametrize("protocol", [protocols.gray, protocols.color, protocols.double])
+def test_bits_per_pixel_are_those_of_the_file(protocol):
+    trial = protocol(IMAGES[0], 10)
+    assert trial.bpp == 8 * len(trial.file) / (trial.jpeg.shape[0] * trial.jpeg.shape[1])
+    np.testing.assert_array_equal(jpeg.decode(trial.file), trial.jpeg)
 
 
-def test_score_of_a_color_image_is_taken_on_rgb_and_on_luma():
-    trial = protocols.color(IMAGES[1], 10)
-    luma = pixels.studio_luma(trial.original), pixels.studio_luma(trial.jpeg)
-    assert protocols.score(trial.original, trial.jpeg) == {
-        "psnr_rgb": metrics.psnr(trial.original, trial.jpeg),
-        "psnr": metrics.psnr(*luma),
-        "psnr_b": metrics.psnr_b(*luma),
-        "ssim": metrics.ssim(*luma, "uniform"),
-        "ssim_gaussian": metrics.ssim(*luma, "gaussian"),
-    }
+def test_double_codes_twice_on_shifted_grids():
+    image = IMAGES[0]
+    luma = pixels.studio_luma(image)
+    trial = protocols.double(image, 20)
+    np.testing.assert_array_equal(trial.original, luma[4:, 4:])
+    np.testing.assert_array_equal(trial.jpeg, jpeg.compress(jpeg.compress(luma, 20)[4:, 4:], 20))
+    once = metrics.psnr(trial.original, jpeg.compress(luma, 20)[4:, 4:])
+    assert metrics.psnr(trial.original, trial.jpeg) < once
 
 
-def test_score_of_known_differences():
-    # Red is 20 too high everywhere: the RGB error is 20^2 / 3, that of luma round(20 * 0.299 * 219 / 255) = 5 squared.
-    original = np.full((16, 24, 3), 100, np.uint8)
-    restored = original + np.array([20, 0, 0], np.uint8)
-    scores = protocols.score(original, restored)
-    assert scores["psnr_rgb"] == pytest.approx(10 * math.log10(255**2 / (400 / 3)))
-    assert scores["psnr"] == scores["psnr_b"] == pytest.approx(10 * math.log10(255**2 / 25))
+def test_double_needs_more_than_the_shift():
+    with pytest.raises(ValueError, match="5x5"):
+        protocols.double(np.zeros((4, 9), np.uint8), 10)
 
 
-def test_score_of_different_shapes_is_refused():
-    with pytest.raises(ValueError, match="shape"):
-        protocols.score(np.zeros((16, 16), np.uint8), np.zeros((16, 16, 3), np.uint8))
+def test_real_takes_the_file_as_it_is():
+    file = jpeg.encode(IMAGES[1], 35)
+    trial = protocols.real(file)
+    assert trial.original is None and trial.file == file
+    np.testing.assert_array_equal(trial.jpeg, jpeg.decode(file))
+    png = io.BytesIO()
+    Image.fromarray(IMAGES[1]).save(png, "PNG")
+    with pytest.raises(ValueError, match="expected a JPEG file, got PNG"):
+        protocols.real(png.getvalue())

@@ -40,11 +40,11 @@ def test_the_run_folder_is_complete(run_folder):
 
 
 def test_scores_cover_every_layer_and_both_protocols(run_folder):
-    scores = json.loads((run_folder / "metrics.json").read_text())
-    assert set(scores) == {"gray QF10", "color QF10"}
-    for rows in scores.values():
-        assert list(rows) == ["JPEG", "L_B (base)", "L_T (texture)", "fused"]
-        assert {"psnr", "psnr_b", "ssim"} <= set(rows["fused"])
+    means = json.loads((run_folder / "metrics.json").read_text())["means"]
+    assert [(mean["protocol"], mean["quality"], mean["model"]) for mean in means] == [
+        (protocol, 10, layer) for protocol in ("gray", "color")
+        for layer in ("JPEG", "L_B (base)", "L_T (texture)", "fused")]
+    assert all({"psnr", "psnr_b", "ssim"} <= set(mean["scores"]) for mean in means)
 
 
 def test_comparison_shows_six_pictures(run_folder):

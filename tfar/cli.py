@@ -86,13 +86,35 @@ def _parser() -> argparse.ArgumentParser:
     add_training_arguments(command)
     command.set_defaults(execute=train)
 
-    command = commands.add_parser("evaluate", help="score a preset on a folder of originals")
-    command.add_argument("folder", metavar="FOLDER", help="uncompressed originals")
-    _add_preset(command)
+    command = commands.add_parser("evaluate", help="score models on folders of originals")
+    command.add_argument("folders", metavar="FOLDER", nargs="*", help="originals; JPEG files for the protocol real")
+    command.add_argument("--preset", nargs="+", default=[DEFAULT], metavar="MODEL", dest="models",
+                         help="presets, run folders, .keras files, SavedModel folders, .tflite files "
+                         "(default: %(default)s)")
     command.add_argument("--quality", type=_quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
-    command.add_argument("--protocol", nargs="+", choices=["gray", "color"], default=["gray", "color"])
+    command.add_argument("--protocol", nargs="+", choices=["gray", "color", "double", "real"],
+                         default=["gray", "color"])
+    command.add_argument("--metrics", nargs="+", metavar="NAME", help="what to compute (default: PSNR, PSNR-B, SSIM)")
     command.add_argument("--lpips", metavar="FILE", help="LPIPS weights (.npz), to score that distance too")
+    command.add_argument("--limit", type=_positive, metavar="N", help="take the first N images of each folder only")
+    command.add_argument("--no-cache", action="store_true", help="compute everything anew")
+    command.add_argument("--out", metavar="FOLDER", help="write tables, figures and a report (HTML) there")
+    command.add_argument("--pictures", type=_not_negative, default=6, metavar="N",
+                         help="images to look at in the report, at most (default: %(default)s)")
+    command.add_argument("--detections", nargs="+", metavar="LABEL=FILE",
+                         help="instead: COCO results predicted on original, JPEG, restored ... images, for their mAP")
+    command.add_argument("--annotations", metavar="FILE", help="with --detections: the COCO ground truth")
     command.set_defaults(execute=_evaluate)
+
+    command = commands.add_parser("study", help="write a page for a blind comparison by people, or score its votes")
+    command.add_argument("page", metavar="PAGE", nargs="?", help="the HTML file to write")
+    command.add_argument("--original", metavar="FOLDER", help="the reference images")
+    command.add_argument("--candidate", nargs="+", default=[], metavar="NAME=FOLDER",
+                         help="images of the same names to be judged, such as JPEG=... and restored=...")
+    command.add_argument("--seed", type=_not_negative, default=0, metavar="S", help="of the hidden names and the order")
+    command.add_argument("--score", nargs="+", metavar="VOTES.csv", help="instead: mean opinion scores of these votes")
+    command.add_argument("--key", metavar="KEY.json", help="with --score: the key file written beside the page")
+    command.set_defaults(execute=_study)
 
     command = commands.add_parser("compare", help="picture of an original, its JPEG and what a preset makes of it")
     command.add_argument("original", metavar="ORIGINAL", help="an image file that is not damaged yet")
@@ -188,20 +210,64 @@ def _restore(options) -> int:
 
 
 def _evaluate(options) -> int:
-    from tfar.data.sources import image_files, read_image
+    if options.detections:
+        return _evaluate_detections(options)
+    from tfar.data.sources import image_files
 
-    files = image_files(options.folder)
+    if not options.folders:
+        raise TfarError("evaluate needs a folder of originals, or --detections")
+    for folder in options.folders:
+        image_files(folder)
     start_backend()
-    from tfar.evaluation.benchmark import format_table
+    from tfar import jobs
+    from tfar.evaluation import benchmark, tables
+    from tfar.evaluation.contestants import contestant
     from tfar.evaluation.lpips import Lpips
-    from tfar.jobs import score_layers
-    from tfar.presets import load
+    from tfar.evaluation.metrics import DEFAULT_METRICS, choose
+    from tfar.evaluation.results import means
 
-    lpips = Lpips(options.lpips) if options.lpips else None
-    images = [(file.name, read_image(file)) for file in files]
-    results = score_layers(load(options.preset), images, qualities=options.quality, names=options.protocol, lpips=lpips)
-    print(f"{options.preset}, means over {len(files)} images of {Path(options.folder).name}\n")
-    print(format_table(results))
+    given = {"lpips": Lpips(options.lpips)} if options.lpips else {}
+    metrics = choose(options.metrics or (*DEFAULT_METRICS, *given), given)
+    contestants = [contestant(name) for name in options.models]
+    rows, failures = benchmark.evaluate(
+        contestants, options.folders, names=options.protocol, qualities=options.quality, metrics=metrics,
+        limit=options.limit, cache=benchmark.Cache(None if options.no_cache else benchmark.cache_folder()))
+    if rows:
+        print(tables.markdown(means(rows)))
+    if rows and options.out:
+        files = jobs.evaluation_report(Path(options.out), rows, contestants, options.folders, pictures=options.pictures)
+        print("", *files, sep="\n")
+    for failure in failures:
+        print(f"tfar: {failure.image}: {failure.problem}", file=sys.stderr)
+    return 2 if failures else 0
+
+
+def _evaluate_detections(options) -> int:
+    from tfar.evaluation.detections import format_categories, format_table, mean_average_precision
+
+    if not options.annotations:
+        raise TfarError("--detections needs --annotations, the COCO ground truth")
+    precisions = mean_average_precision(options.annotations, dict(map(_named, options.detections)))
+    print(f"{format_table(precisions)}\n\n{format_categories(precisions)}")
+    return 0
+
+
+def _study(options) -> int:
+    from tfar.evaluation import study
+
+    if options.score:
+        if not options.key:
+            raise TfarError("--score needs --key, the file that was written beside the page")
+        scores = study.score_votes(options.score, options.key)
+        print(f"{study.format_table(scores)}\n\n{study.format_images(scores)}")
+        return 0
+    if not (options.page and options.original and options.candidate):
+        raise TfarError("study needs PAGE, --original and --candidate, or --score")
+    from tfar.jobs import study_pictures
+
+    pictures = study_pictures(options.original, dict(map(_named, options.candidate)))
+    key = study.write_study(options.page, pictures, seed=options.seed)
+    print(f"{options.page}\n{key}  (keep it from the participants; --score needs it)")
     return 0
 
 
@@ -252,6 +318,13 @@ def _quality(text: str) -> int:
     if text.isdecimal() and 1 <= int(text) <= 100:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a JPEG quality factor from 1 to 100, got {text!r}")
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise TfarError(f"expected NAME=PATH, got {text!r}")
+    return name, path
 
 
 def _positive(text: str) -> int:

@@ -1,18 +1,25 @@
 """The main jobs, from images to results: what the scripts and the command line run."""
 
-import json
+import itertools
 import math
-from collections.abc import Callable, Mapping
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from tfar import jpeg, pixels
-from tfar.data.sources import load_split, read_image
-from tfar.errors import TfarError
-from tfar.evaluation import benchmark, protocols
+from tfar.data.sources import image_files, load_split, read_image
+from tfar.errors import ImageError, TfarError
+from tfar.evaluation import benchmark, protocols, tables
+from tfar.evaluation.contestants import Contestant
+from tfar.evaluation.figures import write_figures
+from tfar.evaluation.metrics import DEFAULT_METRICS, METRICS, choose, score
+from tfar.evaluation.page import MASK, Picture, extremes, write_page
 from tfar.evaluation.report import side_by_side
+from tfar.evaluation.results import BASELINE, Row, means, write_csv
 from tfar.export.saved_model import export_saved_model
 from tfar.export.tflite import export_tflite
 from tfar.models import main_output
@@ -57,10 +64,11 @@ def training_job(run: Run | RegionAwareRun, *, strategy, minutes: float | None =
     _, held_out = load_split(data.source, data.validation, data.patch)
     held_out = held_out[:test_images]
     if held_out:
-        results = score_layers(model, [(image.name, image.load()) for image in held_out], qualities={*data.quality})
-        text = json.dumps(results, indent=2) + "\n"
+        images = [(image.name, image.load()) for image in held_out]
+        measured = means(score_layers(model, images, qualities={*data.quality}))
+        text = tables.to_json(measured)
         write_atomically(run.folder / "metrics.json", lambda part: part.write_text(text))
-        print(f"\nMeans over {len(held_out)} held-out images\n\n{benchmark.format_table(results)}\n")
+        print(f"\n{tables.markdown(measured)}\n")
         write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
 
     if keras.backend.backend() == "tensorflow":
@@ -76,19 +84,26 @@ def training_job(run: Run | RegionAwareRun, *, strategy, minutes: float | None =
     return run.folder
 
 
-def score_layers(model: keras.Model, images: list[tuple[str, np.ndarray]], *, qualities,
-                 names: tuple[str, ...] = ("gray", "color"), lpips=None) -> dict:
-    """Score a network on originals under the named protocols, at each quality factor.
+def score_layers(model: keras.Model, images: Sequence[tuple[str, np.ndarray]], *, qualities: Iterable[int],
+                 names: Sequence[str] = ("gray", "color")) -> list[Row]:
+    """Score a network that was just trained on originals under the named protocols, at each quality factor.
 
-    A region-aware network is scored layer by layer, any other one as a whole. Returns ``{"gray QF10": {row: {metric:
-    mean}}}`` for :func:`tfar.evaluation.benchmark.format_table`.
+    A region-aware network is scored layer by layer, any other one as a whole; the rows of the JPEGs are added.
     """
-    functions = {"gray": protocols.gray, "color": protocols.color}
-    return {
-        f"{name} QF{quality}": benchmark.evaluate(
-            layer_restorers(model), images, protocol=functions[name], quality=quality, lpips=lpips)
-        for quality in sorted(qualities) for name in names
-    }
+    chosen = choose(DEFAULT_METRICS)
+    restorers = {BASELINE: lambda image: image, **layer_restorers(model)}
+    rows = []
+    for quality, name in itertools.product(sorted(qualities), names):
+        for label, restore in restorers.items():
+            for image, original in images:
+                trial = benchmark.FULL_REFERENCE[name](original, quality)
+                start = time.perf_counter()
+                restored = restore(trial.jpeg)
+                rows.append(Row(
+                    dataset="held-out", image=Path(image).name, protocol=name, quality=quality, model=label,
+                    bpp=trial.bpp, seconds=time.perf_counter() - start,
+                    scores=score(chosen, trial.original, restored)))
+    return rows
 
 
 def layer_restorers(model: keras.Model) -> Mapping[str, Restorer]:
@@ -148,3 +163,79 @@ def consistency(source: Path, target: Path) -> float | None:
     if table is None or min(image.shape[:2]) < jpeg.BLOCK:
         return None
     return share_outside_interval(pixels.as_rgb(image), pixels.as_rgb(read_image(target)), table)  # WebP has no gray
+
+
+def evaluation_report(folder: Path, rows: Sequence[Row], contestants: Sequence[Contestant], folders: Sequence[Path], *,
+                      pictures: int) -> list[Path]:
+    """Write everything an evaluation gives into a folder: results.csv, summary.md, summary.json, tables.tex,
+    report.html and, where matplotlib is installed, figures/*.png.
+
+    Args:
+        folder: made when it does not exist.
+        rows: what :func:`tfar.evaluation.benchmark.evaluate` gave.
+        contestants: the models it was given.
+        folders: the folders it was given.
+        pictures: how many images to show in the report, at most.
+
+    Returns:
+        The files, in the order above.
+    """
+    measured = means(rows)
+    files = [folder / name for name in ("results.csv", "summary.md", "summary.json", "tables.tex", "report.html")]
+    write_csv(rows, files[0])
+    for file, text in zip(files[1:4], (tables.markdown(measured), tables.to_json(measured), tables.latex(measured))):
+        write_atomically(file, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+    shown = [picture(place, contestants, folders) for place in worth_showing(rows, pictures)]
+    title = f"Evaluation on {', '.join(dict.fromkeys(row.dataset for row in rows))}"
+    write_page(files[4], rows, shown, title=title, published=tables.beside(measured))
+    try:
+        files += write_figures(folder / "figures", rows)
+    except TfarError as error:
+        warnings.warn(f"no PNG figures: {error}", stacklevel=2)
+    return files
+
+
+def worth_showing(rows: Sequence[Row], count: int) -> list[Row]:
+    """A row for each image to look at: those on which a model gained most and least, by each metric in turn."""
+    chosen: dict[tuple, Row] = {}
+    by_metric = [
+        extremes(rows, name, METRICS[name].higher_is_better, 1)
+        for name in dict.fromkeys(metric for row in rows for metric in row.scores) if name in METRICS]
+    for found in itertools.chain.from_iterable(itertools.zip_longest(*by_metric)):
+        if found is not None:
+            row = found.row
+            chosen.setdefault((row.dataset, row.image, row.protocol, row.quality), row)
+    return list(chosen.values())[:count]
+
+
+def picture(row: Row, contestants: Sequence[Contestant], folders: Sequence[Path]) -> Picture:
+    """The images of the place of a row: original, JPEG and what each model makes of it, with region masks."""
+    file = next(Path(folder) for folder in folders if Path(folder).name == row.dataset) / row.image
+    trial = benchmark.trial(file, row.protocol, row.quality)
+    images = {"original": trial.original, BASELINE: trial.jpeg}
+    for contestant in contestants:
+        images |= contestant.restore(trial.jpeg)
+        images |= {f"{MASK}{name}": mask for name, mask in contestant.masks(trial.jpeg).items()}
+    return Picture(row.dataset, row.image, row.protocol, row.quality, images)
+
+
+def study_pictures(original: str | Path, candidates: Mapping[str, str | Path]) -> dict[str, dict[str, np.ndarray]]:
+    """The pictures of a blind comparison: those of a folder of originals, each with the candidates of its name.
+
+    Args:
+        original: a folder of images.
+        candidates: label -> folder with an image of the same name, whatever its extension, for each original.
+
+    Raises:
+        ImageError: when a folder or an image is missing or cannot be read, or a name is there twice.
+    """
+    folders = {"original": original, **candidates}
+    found = {label: {} for label in folders}
+    for label, folder in folders.items():
+        for file in image_files(folder):
+            if found[label].setdefault(file.stem, file) != file:
+                raise ImageError(f"{folder}: two images are called {file.stem}")
+    for label, files in found.items():
+        for missing in found["original"].keys() - files.keys():
+            raise ImageError(f"{folders[label]}: no image {missing}, which is among the originals")
+    return {stem: {label: read_image(files[stem]) for label, files in found.items()} for stem in found["original"]}

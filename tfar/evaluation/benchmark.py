@@ -1,112 +1,190 @@
-"""Score restorers on a set of images and print the result as a Markdown table."""
+"""Restore and score folders of images: the engine of ``tfar evaluate``.
 
-import logging
-import sys
-from collections.abc import Callable, Iterable, Mapping
+Images are spread over threads, which code and score them in parallel; the networks use all cores by themselves, so one
+image is restored at a time. A score that was computed before for the same image, model and protocol is taken from the
+cache. What goes wrong with an image is noted and does not keep the others from being scored.
+"""
+
+import functools
+import hashlib
+import io
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from tfar.evaluation.protocols import Trial, score
+from tfar import __version__, jpeg
+from tfar.data.sources import image_files, read_image
+from tfar.errors import TfarError
+from tfar.evaluation import protocols
+from tfar.evaluation.contestants import Contestant
+from tfar.evaluation.metrics import Metric, score
+from tfar.evaluation.results import BASELINE, OUTSIDE, Row
+from tfar.restoration.consistency import share_outside_interval
+from tfar.storage import write_atomically
 
-BASELINE = "JPEG"
+FULL_REFERENCE = {"gray": protocols.gray, "color": protocols.color, "double": protocols.double}
+PROTOCOLS = (*FULL_REFERENCE, "real")
+AS_FOUND = 0  # the quality of the rows of ``real``, whose files are taken as they are
 
-# Column heading and decimals of each metric.
-COLUMNS = {
-    "psnr_rgb": ("PSNR RGB", 2),
-    "psnr": ("PSNR", 2),
-    "psnr_b": ("PSNR-B", 2),
-    "ssim": ("SSIM", 3),
-    "ssim_gaussian": ("SSIM Gaussian", 3),
-    "lpips": ("LPIPS", 3),
-}
+_unrestored = Contestant((BASELINE,), "", lambda image: {BASELINE: image})
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be scored, and why."""
+
+    image: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image under one protocol at one quality."""
+
+    folder: Path
+    file: Path
+    protocol: str
+    quality: int
+
+
+class Cache:
+    """Scores that were computed before, a small JSON file for each image, model and protocol.
+
+    Args:
+        folder: where they lie; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+
+    def get(self, key: str) -> dict | None:
+        """What was put under a key, or None."""
+        try:
+            return json.loads(self._file(key).read_text()) if self.folder else None
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def put(self, key: str, entry: dict):
+        if self.folder:
+            write_atomically(self._file(key), lambda part: part.write_text(json.dumps(entry)))
+
+    def _file(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"
+
+
+def cache_folder() -> Path:
+    """Where scores are kept: ``tfar/scores`` in the user's cache folder (XDG_CACHE_HOME)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfar" / "scores"
 
 
 def evaluate(
-    restorers: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-    images: Iterable[tuple[str, np.ndarray]],
-    *,
-    protocol: Callable[[np.ndarray, int], Trial],
-    quality: int,
-    lpips: Callable[[np.ndarray, np.ndarray], float] | None = None,
-) -> dict[str, dict[str, float]]:
-    """Average the scores of each restorer over the images.
+    contestants: Sequence[Contestant], folders: Sequence[str | Path], *, names: Sequence[str], qualities: Sequence[int],
+    metrics: Mapping[str, Metric], limit: int | None = None, cache: Cache = Cache(None), workers: int | None = None,
+) -> tuple[list[Row], list[Failure]]:
+    """Score models on folders of images.
 
     Args:
-        restorers: name -> function from the decoded JPEG (uint8) to the restored image (uint8, same shape). The row
-            "JPEG", the image without restoration, is added in front.
-        images: pairs of a name and an original, uint8 ``(H, W)`` or ``(H, W, 3)`` RGB; read once.
-        protocol: ``protocols.gray`` or ``protocols.color``.
-        quality: libjpeg's quality factor, 1 to 100.
-        lpips: an ``Lpips``, to score that distance too.
+        contestants: the models; the rows of the JPEGs without restoration are added in front.
+        folders: of originals, or of JPEG files for the protocol ``real``.
+        names: of the protocols, out of ``PROTOCOLS``.
+        qualities: JPEG quality factors, for all protocols but ``real``.
+        metrics: what to compute for the protocols with an original; ``real`` gives ``outside``, the share of DCT
+            coefficients that left their quantisation interval.
+        limit: take the first so many images of each folder only.
+        cache: of scores.
+        workers: threads; by default one per core.
 
     Returns:
-        Row name -> metric name -> mean. Infinite values (an exact restoration) are left out of the mean, with a note
-        in the log; the mean is infinite only when all of them are.
+        The rows, ordered by dataset, protocol, quality, model and image, and the images that failed.
 
     Raises:
-        ValueError: for no images, a restorer named "JPEG", or one that changes the shape or dtype.
+        ImageError: when a folder is missing or holds no images.
+        TfarError: when two models have the same name.
     """
-    if BASELINE in restorers:
-        raise ValueError(f'the row "{BASELINE}" is the image without restoration; give the restorer another name')
-    rows = {BASELINE: lambda image: image, **restorers}
-    scores = {row: [] for row in rows}
-    for count, (image_name, image) in enumerate(images, start=1):
-        _show_progress(f"{count}: {image_name}")
-        trial = protocol(image, quality)
-        for row, restore in rows.items():
-            restored = restore(trial.jpeg)
-            if restored.shape != trial.jpeg.shape or restored.dtype != np.uint8:
-                raise ValueError(
-                    f"{row} returned {restored.dtype} {restored.shape} for {image_name}, "
-                    f"expected uint8 {trial.jpeg.shape}"
-                )
-            distance = {"lpips": lpips(trial.original, restored)} if lpips else {}
-            scores[row].append(score(trial.original, restored) | distance)
-    _show_progress("")
-    if not scores[BASELINE]:
-        raise ValueError("no images to evaluate")
-    return {row: _means(row, per_image) for row, per_image in scores.items()}
+    jobs = [
+        Job(Path(folder), file, name, quality)
+        for folder in folders for name in names for quality in (qualities if name in FULL_REFERENCE else (AS_FOUND,))
+        for file in image_files(folder)[:limit]
+    ]
+    labels = [label for contestant in (_unrestored, *contestants) for label in contestant.names]
+    if len({*labels}) < len(labels):
+        raise TfarError(f"two models have the same name: {', '.join(labels[1:])}")
+    scorer = _Scorer([_unrestored, *contestants], metrics, cache)
+    rows, failures = [], []
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for scored, failed in tqdm(pool.map(scorer, jobs), total=len(jobs), unit="image", disable=None):
+            rows += scored
+            failures += failed
+    order = [(job.folder.name, job.protocol, job.quality) for job in jobs]
+    places = {key: place for place, key in reversed([*enumerate(order)])}
+    rows.sort(key=lambda row: (places[row.dataset, row.protocol, row.quality], labels.index(row.model)))
+    return rows, failures
 
 
-def format_table(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Markdown table of results: one line per row, one column per protocol.
+class _Scorer:
+    def __init__(self, contestants: list[Contestant], metrics: Mapping[str, Metric], cache: Cache):
+        self.contestants = contestants
+        self.metrics = metrics
+        self.cache = cache
+        self.restoring = threading.Lock()
 
-    A cell lists the metrics in the order of its heading: two decimals for dB, three for SSIM and LPIPS; "-" stands
-    where a row was not evaluated.
+    def __call__(self, job: Job) -> tuple[list[Row], list[Failure]]:
+        try:
+            digest = hashlib.sha256(job.file.read_bytes()).hexdigest()
+            later = functools.cache(lambda: trial(job.file, job.protocol, job.quality))
+            rows = []
+            for contestant in self.contestants:
+                entry = self._entry(contestant, job, digest, later)
+                for name, scores in zip(contestant.names, entry["scores"], strict=True):
+                    rows.append(Row(
+                        dataset=job.folder.name, image=str(job.file.relative_to(job.folder)), protocol=job.protocol,
+                        quality=job.quality, model=name, bpp=entry["bpp"], seconds=entry["seconds"],
+                        scores={metric: scores[metric] for metric in self._wanted(job) if metric in scores}))
+            return rows, []
+        except (OSError, ValueError) as error:
+            return [], [Failure(f"{job.file} ({job.protocol})", str(error).removeprefix(f"{job.file}: "))]
 
-    Args:
-        results: protocol name (such as "gray QF10") -> what ``evaluate`` returned for it.
-    """
-    metrics = {protocol: list(next(iter(rows.values()))) for protocol, rows in results.items()}
-    header = [f"{protocol}: {' / '.join(COLUMNS[name][0] for name in names)}" for protocol, names in metrics.items()]
-    lines = [_line(["", *header]), _line(["---", *["---:"] * len(header)])]
-    for row in dict.fromkeys(row for rows in results.values() for row in rows):
-        cells = [_cell(rows[row], metrics[protocol]) if row in rows else "-" for protocol, rows in results.items()]
-        lines.append(_line([row, *cells]))
-    return "\n".join(lines)
+    def _wanted(self, job: Job) -> list[str]:
+        return list(self.metrics) if job.protocol in FULL_REFERENCE else [OUTSIDE]
+
+    def _entry(self, contestant: Contestant, job: Job, digest: str, later: Callable[[], protocols.Trial]) -> dict:
+        """Size, time and the scores of each row of a contestant, from the cache where it has all metrics wanted."""
+        parts = (__version__, digest, contestant.digest, job.protocol, str(job.quality))
+        key = hashlib.sha256("|".join(parts).encode()).hexdigest()
+        known = self.cache.get(key)
+        if known and set(known["metrics"]) >= set(self._wanted(job)):
+            return known
+        entry = self._score(contestant, job, later())
+        if known:
+            entry["metrics"] = [*{*known["metrics"], *entry["metrics"]}]
+            entry["scores"] = [before | now for before, now in zip(known["scores"], entry["scores"], strict=True)]
+        self.cache.put(key, entry)
+        return entry
+
+    def _score(self, contestant: Contestant, job: Job, trial: protocols.Trial) -> dict:
+        with self.restoring:
+            start = time.perf_counter()
+            restored = contestant.restore(trial.jpeg)
+            seconds = time.perf_counter() - start
+        scores = [self._scores(trial, restored[name]) for name in contestant.names]
+        return {"bpp": trial.bpp, "seconds": seconds, "metrics": self._wanted(job), "scores": scores}
+
+    def _scores(self, trial: protocols.Trial, image: np.ndarray) -> dict[str, float]:
+        if trial.original is None:
+            return {OUTSIDE: share_outside_interval(trial.jpeg, image, jpeg.file_luma_table(io.BytesIO(trial.file)))}
+        return score(self.metrics, trial.original, image)
 
 
-def _means(row, per_image):
-    means = {}
-    for metric in per_image[0]:
-        values = np.array([scores[metric] for scores in per_image])
-        exact = np.isinf(values)
-        if exact.any():
-            logger.info("%s: %s is infinite for %d of %d images", row, metric, exact.sum(), len(values))
-        means[metric] = float(values.mean() if exact.all() else values[~exact].mean())
-    return means
-
-
-def _show_progress(text):
-    if sys.stderr.isatty():
-        print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
-
-
-def _cell(scores, metrics):
-    return " / ".join(f"{scores[name]:.{COLUMNS[name][1]}f}" for name in metrics)
-
-
-def _line(cells):
-    return f"| {' | '.join(cells)} |"
+def trial(file: Path, protocol: str, quality: int) -> protocols.Trial:
+    """What a protocol makes of an image file."""
+    if protocol == "real":
+        return protocols.real(file.read_bytes())
+    return FULL_REFERENCE[protocol](read_image(file), quality)

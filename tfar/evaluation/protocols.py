@@ -1,11 +1,14 @@
-"""The field's two ways to degrade and to score an image: on gray (luma only) and on colour JPEGs."""
+"""The field's ways to degrade an image before it is restored and scored."""
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from tfar import jpeg, pixels
-from tfar.evaluation import metrics
+
+SHIFT = 4  # pixels between the grids of the two JPEGs of ``double``, down and to the right
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,12 +16,20 @@ class Trial:
     """One image to restore.
 
     Attributes:
-        original: what a restored image is scored against; uint8 ``(H, W)`` or ``(H, W, 3)`` RGB, in [0, 255].
+        original: what a restored image is scored against; uint8 ``(H, W)`` or ``(H, W, 3)`` RGB, in [0, 255]; None
+            when there is no original.
         jpeg: the decoded JPEG of ``original``; same shape, dtype and range.
+        file: the JPEG file.
     """
 
-    original: np.ndarray
+    original: np.ndarray | None
     jpeg: np.ndarray
+    file: bytes
+
+    @property
+    def bpp(self) -> float:
+        """Size of the JPEG file in bits per pixel."""
+        return 8 * len(self.file) / (self.jpeg.shape[0] * self.jpeg.shape[1])
 
 
 def gray(original: np.ndarray, quality: int) -> Trial:
@@ -29,7 +40,7 @@ def gray(original: np.ndarray, quality: int) -> Trial:
         quality: libjpeg's quality factor, 1 to 100.
     """
     luma = pixels.studio_luma(original)
-    return Trial(luma, jpeg.compress(luma, quality))
+    return _coded(luma, jpeg.encode(luma, quality))
 
 
 def color(original: np.ndarray, quality: int) -> Trial:
@@ -40,26 +51,35 @@ def color(original: np.ndarray, quality: int) -> Trial:
         quality: libjpeg's quality factor, 1 to 100.
     """
     rgb = pixels.as_rgb(original)
-    return Trial(rgb, jpeg.compress(rgb, quality, subsampling="4:2:0"))
+    return _coded(rgb, jpeg.encode(rgb, quality, subsampling="4:2:0"))
 
 
-def score(original: np.ndarray, restored: np.ndarray) -> dict[str, float]:
-    """All scores of a restored image against the ``original`` of its trial.
+def double(original: np.ndarray, quality: int) -> Trial:
+    """As :func:`gray`, coded twice at the same quality: the second time without the first 4 rows and columns, so that
+    its grid lies between that of the first (the case that FBCNN, Jiang et al., ICCV 2021, is made for).
 
     Args:
-        original: uint8 ``(H, W)`` luma or ``(H, W, 3)`` RGB, in [0, 255], at least 16x16 pixels.
-        restored: the same shape and dtype.
-
-    Returns:
-        "psnr", "psnr_b" (dB), "ssim" (8x8 uniform window) and "ssim_gaussian" (11x11) on luma, limited-range luma for
-        RGB images; these have "psnr_rgb" (dB) in front.
+        original: as for :func:`gray`, at least 5x5 pixels.
+        quality: libjpeg's quality factor of both JPEGs, 1 to 100.
     """
-    metrics.check_pair(original, restored)
-    scores = {"psnr_rgb": metrics.psnr(original, restored)} if original.ndim == 3 else {}
-    original_luma, restored_luma = pixels.studio_luma(original), pixels.studio_luma(restored)
-    return scores | {
-        "psnr": metrics.psnr(original_luma, restored_luma),
-        "psnr_b": metrics.psnr_b(original_luma, restored_luma),
-        "ssim": metrics.ssim(original_luma, restored_luma, "uniform"),
-        "ssim_gaussian": metrics.ssim(original_luma, restored_luma, "gaussian"),
-    }
+    luma = pixels.studio_luma(original)
+    if min(luma.shape) <= SHIFT:
+        raise ValueError(f"an image of at least {SHIFT + 1}x{SHIFT + 1} pixels is needed, got {luma.shape}")
+    once = np.ascontiguousarray(jpeg.compress(luma, quality)[SHIFT:, SHIFT:])
+    return _coded(luma[SHIFT:, SHIFT:], jpeg.encode(once, quality))
+
+
+def real(file: bytes) -> Trial:
+    """A JPEG file as it was found: there is no original.
+
+    Raises:
+        ValueError: when the bytes are no JPEG file.
+    """
+    with Image.open(io.BytesIO(file)) as image:
+        if image.format not in ("JPEG", "MPO"):
+            raise ValueError(f"expected a JPEG file, got {image.format}")
+    return Trial(None, jpeg.decode(file), file)
+
+
+def _coded(original: np.ndarray, file: bytes) -> Trial:
+    return Trial(original, jpeg.decode(file), file)

@@ -1,0 +1,115 @@
+"""What an evaluation compares: presets, trained networks and exported models, as functions on uint8 images."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfar import presets
+from tfar.data.patches import draw_noise
+from tfar.errors import CheckpointError, TfarError
+from tfar.models import main_output
+from tfar.pixels import as_rgb
+from tfar.restoration.restorer import Restorer, region_mask, restore_layers
+
+Restore = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model under evaluation.
+
+    Attributes:
+        names: of the rows it gives: its own name, or one per layer of a region-aware network.
+        digest: SHA-256 of its file or files.
+        restore: from an image, uint8 ``(H, W)`` or ``(H, W, 3)``, to its restorations by name, of the same shape.
+        masks: from an image to the region masks of its restorations by name, uint8 ``(H, W)``, 255 for texture.
+    """
+
+    names: tuple[str, ...]
+    digest: str
+    restore: Restore
+    masks: Restore = lambda image: {}
+
+
+def contestant(name: str) -> Contestant:
+    """The model of a preset's name, a run folder, a ``.keras`` file, a SavedModel folder or a ``.tflite`` file.
+
+    Raises:
+        CheckpointError: when there is no such model, or it cannot be read.
+    """
+    path = Path(name)
+    if path.suffix == ".tflite":
+        return _single(path, _tflite(path))
+    if (path / "saved_model.pb").is_file():
+        return _single(path, _saved_model(path))
+    file = presets.model_file(name)
+    model = presets.load(name)
+    label = path.stem if path.suffix == ".keras" else path.name
+    if main_output(model) == "image":
+        restorer = Restorer(model)
+        return Contestant((label,), _digest(file), lambda image: {label: restorer(image)})
+    names = {layer: f"{label} {layer}" for layer in ("base", "texture", "fused")}
+
+    def restore(image: np.ndarray) -> dict[str, np.ndarray]:
+        layers = restore_layers(model, image)
+        return {name: layers[layer] for layer, name in names.items()}
+
+    return Contestant(tuple(names.values()), _digest(file), restore,
+                      lambda image: {names["fused"]: region_mask(model, image)})
+
+
+def _single(path: Path, restore: Callable[[np.ndarray], np.ndarray]) -> Contestant:
+    return Contestant((path.name,), _digest(path), lambda image: {path.name: _through_rgb(restore, image)})
+
+
+def _through_rgb(restore: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+    """A gray image goes through an exported model three times alike; the mean of the three is the result."""
+    restored = restore(as_rgb(image)[None])[0]
+    if image.ndim == 3:
+        return restored
+    return np.uint8(np.round(restored.mean(axis=-1)))
+
+
+def _saved_model(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    noise = "noise" in serve.structured_input_signature[1]
+
+    def restore(batch: np.ndarray) -> np.ndarray:
+        return serve(**{name: tf.constant(array) for name, array in _inputs(batch, noise).items()})["restored"].numpy()
+
+    return restore
+
+
+def _tflite(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise TfarError(f"{path}: TFLite files need LiteRT, run: pip install ai-edge-litert") from error
+    try:
+        runner = Interpreter(str(path)).get_signature_runner("serving_default")
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a TFLite file of tfar ({str(error).splitlines()[0]})") from error
+    noise = "noise" in runner.get_input_details()
+    return lambda batch: runner(**_inputs(batch, noise))["restored"]
+
+
+def _inputs(batch: np.ndarray, noise: bool) -> dict[str, np.ndarray]:
+    drawn = {"noise": draw_noise(np.random.default_rng(0), *batch.shape[:3])} if noise else {}
+    return {"image": batch, **drawn}
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their names."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""What an evaluation gives: one row per dataset, protocol, quality, model and image, and its means."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfar.storage import write_atomically
+
+BASELINE = "JPEG"  # the model of the rows without restoration
+OUTSIDE = "outside"  # score without an original: tfar.restoration.consistency.share_outside_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The scores of one restored image.
+
+    Args:
+        dataset: name of the folder of originals.
+        image: file name within it.
+        protocol: such as ``gray`` or ``color``.
+        quality: JPEG quality factor.
+        model: what restored the image, or ``JPEG`` for the image without restoration.
+        bpp: size of the JPEG in bits per pixel.
+        seconds: time of the restoration.
+        scores: metric -> value, in the order of the columns.
+    """
+
+    dataset: str
+    image: str
+    protocol: str
+    quality: int
+    model: str
+    bpp: float
+    seconds: float
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """Means of the rows of one dataset, protocol, quality and model.
+
+    Args:
+        count: number of images.
+        scores: metric -> mean over the images where it is finite; infinite where it is nowhere.
+        infinite: metric -> number of images where it is infinite, such as the PSNR of an exact restoration; metrics
+            that are finite everywhere are left out.
+    """
+
+    dataset: str
+    protocol: str
+    quality: int
+    model: str
+    count: int
+    bpp: float
+    seconds: float
+    scores: dict[str, float]
+    infinite: dict[str, int]
+
+
+def means(rows: Iterable[Row]) -> list[Mean]:
+    """Average rows over their images; in the order in which groups first appear."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.protocol, row.quality, row.model), []).append(row)
+    return [_mean(group) for group in groups.values()]
+
+
+def _mean(rows: Sequence[Row]) -> Mean:
+    first = rows[0]
+    scores, infinite = {}, {}
+    for metric in dict.fromkeys(name for row in rows for name in row.scores):
+        values = [row.scores[metric] for row in rows if metric in row.scores]
+        finite = [value for value in values if math.isfinite(value)]
+        scores[metric] = sum(finite) / len(finite) if finite else math.inf
+        if len(finite) < len(values):
+            infinite[metric] = len(values) - len(finite)
+    return Mean(
+        dataset=first.dataset, protocol=first.protocol, quality=first.quality, model=first.model, count=len(rows),
+        bpp=sum(row.bpp for row in rows) / len(rows), seconds=sum(row.seconds for row in rows) / len(rows),
+        scores=scores, infinite=infinite)
+
+
+COLUMNS = ("dataset", "image", "protocol", "quality", "model", "bpp", "seconds")
+
+
+def write_csv(rows: Sequence[Row], file: str | Path):
+    """Write one line per row: the fields of :class:`Row`, then every metric that any row has."""
+    metrics = dict.fromkeys(name for row in rows for name in row.scores)
+
+    def write(part: Path):
+        with open(part, "w", newline="", encoding="utf-8") as out:
+            writer = csv.writer(out)
+            writer.writerow([*COLUMNS, *metrics])
+            for row in rows:
+                scores = [row.scores.get(name, "") for name in metrics]
+                writer.writerow([*(getattr(row, column) for column in COLUMNS), *scores])
+
+    write_atomically(file, write)
