@@ -1,3 +1,4 @@
+import hashlib
 import inspect
 import json
 import os
@@ -7,10 +8,13 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 import tfar
 from tfar import presets, recipes
 from tfar.errors import CheckpointError, ImageError
+from tfar.evaluation.metrics import psnr
+from tfar.jpeg import compress
 from tfar.models.region_aware import srgan_discriminator
 from tfar.recipes import Recipe, RegionAware
 from tfar.restoration.restorer import Restorer
@@ -144,3 +148,24 @@ def test_restore_refuses(shelf, tmp_path, noise):
 def test_restore_uses_the_default_preset():
     assert inspect.signature(tfar.restore).parameters["preset"].default == presets.DEFAULT
     assert inspect.signature(presets.load).parameters["name"].default == presets.DEFAULT
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_shipped_presets_are_complete_and_restore(name, noise):
+    folder = presets.presets_folder() / name
+    assert {"model.keras", "recipe.json", "metrics.json", "README.md", "comparison.png"} <= set(os.listdir(folder))
+    digest = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
+    assert json.loads((folder / "metrics.json").read_text())["model_sha256"] == digest
+    original = data.astronaut()[:160, :200]
+    jpeg = compress(original, 10)
+    restored = tfar.restore(jpeg, preset=name)
+    assert psnr(original, restored) > psnr(original, jpeg) + (0 if name.startswith("one-to-many") else 0.3)
+    for image in (noise(17, 13), noise(1, 1), noise(9, 20)[..., 0]):
+        assert tfar.restore(image, preset=name).shape == image.shape
+
+
+def test_seeds_matter_to_the_one_to_many_preset_only(noise):
+    first, again, other = (tfar.restore(noise(20, 16), preset="one-to-many-q10", seed=seed) for seed in (1, 1, 2))
+    assert (first == again).all() and (first != other).any()
+    argan = [tfar.restore(noise(20, 16), preset="argan-q10-40", seed=seed) for seed in (1, 2)]
+    assert (argan[0] == argan[1]).all()

@@ -26,13 +26,14 @@ def __getattr__(name: str):
 
 
 def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-aware-q10",
-            layer: str | None = None) -> np.ndarray:
+            layer: str | None = None, seed: int = 0) -> np.ndarray:
     """Restore an image that JPEG has damaged.
 
     Args:
         image: uint8 array ``(H, W, 3)`` RGB or ``(H, W)`` gray, from 1x1 pixel up, or the path of an image file.
         preset: name of a preset, folder of a run, or ``.keras`` file.
         layer: ``fused`` (default), ``base`` (most faithful) or ``texture`` (most texture) of a region-aware preset.
+        seed: of the noise of a one-to-many preset; another seed gives another restoration.
 
     Returns:
         The restored image, uint8, of the same shape.
@@ -45,4 +46,4 @@ def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-awar
     from tfar.restoration.restorer import Restorer
 
     pixels = image if isinstance(image, np.ndarray) else read_image(image)
-    return Restorer(load(preset), layer)(pixels)
+    return Restorer(load(preset), layer, seed=seed)(pixels)

@@ -186,15 +186,19 @@ def _restore(options) -> int:
 
     planned = plan(options.input, options.output, candidates=options.candidates)
     start_backend()
-    from tfar import jobs
     from tfar.presets import load
     from tfar.restoration.restorer import Restorer
 
     model = load(options.preset)
     restorer = _with_layer(Restorer, model, options.layer, seed=options.seed)
-    restore = lambda image: [restorer(image)]  # noqa: E731
+
+    def restore(image):
+        return [restorer(image)]
+
     if options.candidates:
-        restore = jobs.candidates(model, options.candidates, options.seed)
+        from tfar.jobs import candidates
+
+        restore = candidates(model, options.candidates, options.seed)
     failures = 0
     targets = dict(planned)
     for source, error in restore_files(planned, restore):
@@ -203,10 +207,16 @@ def _restore(options) -> int:
             print(f"tfar: {error}", file=sys.stderr)
             continue
         for target in targets[source]:
-            share = jobs.consistency(source, target) if options.candidates and target != targets[source][-1] else None
-            note = "" if share is None else f"  ({share:.1%} of the DCT coefficients outside the JPEG's interval)"
-            print(f"{source} -> {target}{note}")
+            is_candidate = options.candidates and target != targets[source][-1]
+            print(f"{source} -> {target}{_interval_note(source, target) if is_candidate else ''}")
     return 2 if failures else 0
+
+
+def _interval_note(source: Path, target: Path) -> str:
+    from tfar.jobs import consistency
+
+    share = consistency(source, target)
+    return "" if share is None else f"  ({share:.1%} of the DCT coefficients outside the JPEG's interval)"
 
 
 def _evaluate(options) -> int:
