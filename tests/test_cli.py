@@ -357,7 +357,7 @@ def test_evaluate_prints_a_table(run, photo, fused_file):
     code, out, err = run("evaluate", photo.parent, "--preset", fused_file, "--quality", 10, 30, "--protocol", "gray")
     assert (code, err) == (0, [])
     assert [line for line in out if line.startswith("**")] == [
-        "**in, gray, QF 10, 1 images**", "**in, gray, QF 30, 1 images**"]
+        "**in, gray, QF 10, 1 image**", "**in, gray, QF 30, 1 image**"]
     assert [line.split("|")[1].strip() for line in out if line.startswith("|")] == 2 * [
         "", "---", "JPEG", "model base", "model texture", "model fused"]
 

@@ -52,7 +52,8 @@ def _groups(measured: Sequence[Mean]) -> dict[str, list[Mean]]:
     groups: dict[str, list[Mean]] = {}
     for mean in measured:
         quality = f", QF {mean.quality}" if mean.quality else ""
-        groups.setdefault(f"{mean.dataset}, {mean.protocol}{quality}, {mean.count} images", []).append(mean)
+        count = f"{mean.count} image{'' if mean.count == 1 else 's'}"
+        groups.setdefault(f"{mean.dataset}, {mean.protocol}{quality}, {count}", []).append(mean)
     return groups
 
 
