@@ -1,6 +1,8 @@
 """One TensorFlow with two logical CPU devices for the whole session, and networks that several tests use."""
 
+import contextlib
 import os
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -70,3 +72,23 @@ def noise():
     """Random uint8 RGB images by height and width, the same ones for every test."""
     rng = np.random.default_rng(0)
     return lambda height, width: rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@contextlib.contextmanager
+def headless_chromium(folder, size):
+    """Selenium's driver of a Chromium whose profile and ``downloads`` lie in a folder; skips where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs the programs chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+                     "disable-background-networking", "disable-component-update", f"window-size={size}",
+                     f"user-data-dir={folder / 'profile'}"):
+        options.add_argument(f"--{argument}")
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()

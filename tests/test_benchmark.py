@@ -130,9 +130,11 @@ def test_real_files_are_scored_without_an_original(folder):
     assert {row.quality for row in rows} == {benchmark.AS_FOUND}
 
 
-def test_two_models_of_one_name_and_a_missing_folder_are_refused(folder, tmp_path):
+def test_two_models_or_folders_of_one_name_and_a_missing_folder_are_refused(folder, tmp_path):
     with pytest.raises(TfarError, match="same name: inverse, inverse"):
         run([Counting(), Counting()], folder)
+    with pytest.raises(TfarError, match="two folders have the same name"):
+        evaluate([], [folder, folder], names=["gray"], qualities=[10], metrics=choose(["psnr"]))
     with pytest.raises(ImageError, match="absent: no such folder"):
         run([], tmp_path / "absent")
 

@@ -2,12 +2,12 @@ import base64
 import io
 import math
 import re
-import shutil
 import time
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from conftest import headless_chromium
 from PIL import Image
 
 from tfar import pixels
@@ -294,20 +294,8 @@ DARK, BRIGHT = 40, 220
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs the programs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                     "disable-background-networking", "disable-component-update", "window-size=1000,900",
-                     f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
+    with headless_chromium(tmp_path_factory.mktemp("browser"), size="1000,900") as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

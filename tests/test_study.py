@@ -3,11 +3,11 @@ import csv
 import io
 import json
 import re
-import shutil
 import time
 
 import numpy as np
 import pytest
+from conftest import headless_chromium
 from PIL import Image
 from skimage import data
 
@@ -168,22 +168,8 @@ def test_broken_files_are_named(saved, tmp_path):
 
 @pytest.fixture
 def browser(tmp_path):
-    """Headless Chromium whose downloads go to a folder of their own."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                 "disable-background-networking", "disable-component-update", "window-size=1000,700",
-                 f"user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(f"--{flag}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
+    with headless_chromium(tmp_path, size="1000,700") as browser:
+        yield browser
 
 
 def wait_for(condition, seconds=20):

@@ -93,16 +93,14 @@ def score_layers(model: keras.Model, images: Sequence[tuple[str, np.ndarray]], *
     chosen = choose(DEFAULT_METRICS)
     restorers = {BASELINE: lambda image: image, **layer_restorers(model)}
     rows = []
-    for quality, name in itertools.product(sorted(qualities), names):
+    for quality, name, (image, original) in itertools.product(sorted(qualities), names, images):
+        trial = benchmark.FULL_REFERENCE[name](original, quality)
         for label, restore in restorers.items():
-            for image, original in images:
-                trial = benchmark.FULL_REFERENCE[name](original, quality)
-                start = time.perf_counter()
-                restored = restore(trial.jpeg)
-                rows.append(Row(
-                    dataset="held-out", image=Path(image).name, protocol=name, quality=quality, model=label,
-                    bpp=trial.bpp, seconds=time.perf_counter() - start,
-                    scores=score(chosen, trial.original, restored)))
+            start = time.perf_counter()
+            restored = restore(trial.jpeg)
+            rows.append(Row(
+                dataset="held-out", image=Path(image).name, protocol=name, quality=quality, model=label,
+                bpp=trial.bpp, seconds=time.perf_counter() - start, scores=score(chosen, trial.original, restored)))
     return rows
 
 
@@ -210,7 +208,7 @@ def worth_showing(rows: Sequence[Row], count: int) -> list[Row]:
 
 def picture(row: Row, contestants: Sequence[Contestant], folders: Sequence[Path]) -> Picture:
     """The images of the place of a row: original, JPEG and what each model makes of it, with region masks."""
-    file = next(Path(folder) for folder in folders if Path(folder).name == row.dataset) / row.image
+    file = next(folder for folder in map(Path.resolve, map(Path, folders)) if folder.name == row.dataset) / row.image
     trial = benchmark.trial(file, row.protocol, row.quality)
     images = {"original": trial.original, BASELINE: trial.jpeg}
     for contestant in contestants:

@@ -107,10 +107,13 @@ def evaluate(
 
     Raises:
         ImageError: when a folder is missing or holds no images.
-        TfarError: when two models have the same name.
+        TfarError: when two models or two folders have the same name.
     """
+    folders = [Path(folder).resolve() for folder in folders]
+    if len({folder.name for folder in folders}) < len(folders):
+        raise TfarError(f"two folders have the same name: {', '.join(map(str, folders))}")
     jobs = [
-        Job(Path(folder), file, name, quality)
+        Job(folder, file, name, quality)
         for folder in folders for name in names for quality in (qualities if name in FULL_REFERENCE else (AS_FOUND,))
         for file in image_files(folder)[:limit]
     ]
