@@ -187,10 +187,9 @@ def _restore(options) -> int:
     planned = plan(options.input, options.output, candidates=options.candidates)
     start_backend()
     from tfar.presets import load
-    from tfar.restoration.restorer import Restorer
 
     model = load(options.preset)
-    restorer = _with_layer(Restorer, model, options.layer, seed=options.seed)
+    restorer = _restorer(model, options)
 
     def restore(image):
         return [restorer(image)]
@@ -349,8 +348,10 @@ def _not_negative(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
 
 
-def _with_layer(make, model, layer, **options):
+def _restorer(model, options):
+    from tfar.restoration.restorer import Restorer
+
     try:
-        return make(model, layer, **options)
+        return Restorer(model, options.layer, seed=options.seed)
     except ValueError as error:
         raise TfarError(str(error)) from error
