@@ -67,6 +67,17 @@ def fused_file(fused_model, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def vgg16():
+    """VGG-16 without dense layers, with random filters that keep the activations' size."""
+    model = keras.applications.VGG16(include_top=False, weights=None)
+    random = np.random.default_rng(3)
+    for weight in model.weights:
+        scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if len(weight.shape) == 4 else 3
+        weight.assign(np.float32(scale * random.standard_normal(weight.shape)))
+    return model
+
+
 @pytest.fixture
 def noise():
     """Random uint8 RGB images by height and width, the same ones for every test."""

@@ -450,7 +450,10 @@ def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):
     assert "absent: no such folder" in refused("evaluate", tmp_path / "absent", "--preset", fused_file)
     assert "needs a folder" in refused("evaluate", "--preset", fused_file)
     assert "unknown metric 'psmr'" in refused("evaluate", photo.parent, "--preset", fused_file, "--metrics", "psmr")
-    assert "lpips.npz" in refused("evaluate", photo.parent, "--preset", fused_file, "--lpips", tmp_path / "lpips.npz")
+    evaluate = ("evaluate", photo.parent, "--preset", fused_file)
+    assert "lpips needs weights" in refused(*evaluate, "--metrics", "lpips")
+    assert "lpips_alex.npz" in refused(*evaluate, "--weights", tmp_path)
+    assert "dists.npz" in refused(*evaluate, "--weights", tmp_path, "--metrics", "psnr", "dists")
     with pytest.raises(SystemExit) as caught:
         cli.main(["evaluate", str(photo.parent), "--quality", "0"])
     assert caught.value.code == 2

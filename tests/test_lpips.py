@@ -164,17 +164,6 @@ VGG16_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", 
 
 
 @pytest.fixture(scope="module")
-def vgg16():
-    """VGG-16 without dense layers, with random filters that keep the activations' size."""
-    model = keras.applications.VGG16(include_top=False, weights=None)
-    random = np.random.default_rng(3)
-    for weight in model.weights:
-        scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if len(weight.shape) == 4 else 3
-        weight.assign(np.float32(scale * random.standard_normal(weight.shape)))
-    return model
-
-
-@pytest.fixture(scope="module")
 def vgg16_files(vgg16, tmp_path_factory):
     """Files of random heads and of the trunk."""
     folder = tmp_path_factory.mktemp("vgg")

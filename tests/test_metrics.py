@@ -295,7 +295,7 @@ def test_given_functions_replace_those_of_metrics_that_need_weights():
 def test_unknown_metrics_and_missing_weights_are_refused():
     with pytest.raises(TfarError, match="unknown metric 'psnrb'; known: psnr_rgb, psnr, psnr_b, "):
         metrics.choose(["psnr", "psnrb"])
-    with pytest.raises(TfarError, match="lpips_vgg needs a file of weights"):
+    with pytest.raises(TfarError, match="lpips_vgg needs weights"):
         metrics.choose(["lpips_vgg"], {"lpips": metrics.psnr})
 
 

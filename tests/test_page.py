@@ -124,7 +124,7 @@ def test_missing_and_infinite_scores(page):
 
 
 PUBLISHED = [
-    {"method": "AR-CNN", "dataset": "live1", "quality": 10, "psnr": 28.96, "psnr_b": 28.68, "ssim": 0.8217,
+    {"method": "AR-CNN", "dataset": "live-1", "quality": 10, "psnr": 28.96, "psnr_b": 28.68, "ssim": 0.8217,
      "source": "Dong et al., 2015"},
     {"method": "DnCNN-3", "dataset": "LIVE1", "quality": 10, "psnr": 29.19, "psnr_b": None, "ssim": 0.8123,
      "source": "https://arxiv.org/abs/1608.03981"},

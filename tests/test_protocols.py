@@ -85,3 +85,5 @@ def test_real_takes_the_file_as_it_is():
     Image.fromarray(IMAGES[1]).save(png, "PNG")
     with pytest.raises(ValueError, match="expected a JPEG file, got PNG"):
         protocols.real(png.getvalue())
+    with pytest.raises(ValueError, match="^not a readable image"):
+        protocols.real(file[:1])

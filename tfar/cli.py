@@ -94,8 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--quality", type=_quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
     command.add_argument("--protocol", nargs="+", choices=["gray", "color", "double", "real"],
                          default=["gray", "color"])
-    command.add_argument("--metrics", nargs="+", metavar="NAME", help="what to compute (default: PSNR, PSNR-B, SSIM)")
-    command.add_argument("--lpips", metavar="FILE", help="LPIPS weights (.npz), to score that distance too")
+    command.add_argument("--metrics", nargs="+", metavar="NAME",
+                         help="psnr_rgb, psnr, psnr_b, e_psnr, ssim, ssim_gaussian, ms_ssim, flip, lpips, lpips_vgg, "
+                         "dists (default: PSNR, PSNR-B and SSIM, with --weights LPIPS too)")
+    command.add_argument("--weights", metavar="FOLDER",
+                         help="weights of LPIPS and DISTS, made by scripts/perceptual_weights.py")
     command.add_argument("--limit", type=_positive, metavar="N", help="take the first N images of each folder only")
     command.add_argument("--no-cache", action="store_true", help="compute everything anew")
     command.add_argument("--out", metavar="FOLDER", help="write tables, figures and a report (HTML) there")
@@ -231,12 +234,12 @@ def _evaluate(options) -> int:
     from tfar import jobs
     from tfar.evaluation import benchmark, tables
     from tfar.evaluation.contestants import contestant
-    from tfar.evaluation.lpips import Lpips
     from tfar.evaluation.metrics import DEFAULT_METRICS, choose
+    from tfar.evaluation.perceptual import perceptual_metrics
     from tfar.evaluation.results import means
 
-    given = {"lpips": Lpips(options.lpips)} if options.lpips else {}
-    metrics = choose(options.metrics or (*DEFAULT_METRICS, *given), given)
+    names = options.metrics or (*DEFAULT_METRICS, *(["lpips"] if options.weights else []))
+    metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
     contestants = [contestant(name) for name in options.models]
     rows, failures = benchmark.evaluate(
         contestants, options.folders, names=options.protocol, qualities=options.quality, metrics=metrics,

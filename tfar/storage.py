@@ -3,8 +3,11 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from tfar.errors import CheckpointError
 
@@ -53,3 +56,21 @@ def load_weights(network, path: str | Path):
             network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: not weights of {network.name}, or of another architecture") from error
+
+
+def load_arrays(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Read arrays of given names and shapes from an ``.npz`` file, as float32.
+
+    Raises:
+        CheckpointError: naming the file, when it is missing, is no such file, or an array is missing or of another
+            shape.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = {name: np.float32(file[name]) for name in shapes}
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"cannot read weights from {os.fspath(path)}: {error}") from error
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise CheckpointError(f"{os.fspath(path)}: {name} has shape {arrays[name].shape}, expected {shape}")
+    return arrays

@@ -4,16 +4,15 @@ R. Zhang et al., "The unreasonable effectiveness of deep features as a perceptua
 """
 
 import os
-import zipfile
 from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
 from tfar import pixels
-from tfar.errors import CheckpointError
 from tfar.evaluation import metrics
 from tfar.models.features import vgg_features
+from tfar.storage import load_arrays
 
 MEAN = (-0.030, -0.088, -0.188)
 STD = (0.458, 0.448, 0.450)
@@ -66,8 +65,8 @@ class Lpips:
             name = "lpips_vgg"
             channels = list(VGG16_LAYERS.values())
             self._activations = _vgg16(vgg16)
-        heads = _load(path, {f"head{index}": (count,) for index, count in enumerate(channels, start=1)})
-        self._heads = list(heads.values())
+        heads = load_arrays(path, {f"head{index}": (count,) for index, count in enumerate(channels, start=1)})
+        self._heads = [ops.convert_to_tensor(head) for head in heads.values()]
         self._smallest = metrics.METRICS[name].smallest
 
     def __call__(self, original: np.ndarray, restored: np.ndarray) -> float:
@@ -90,7 +89,7 @@ def _alexnet(path):
     shapes = {}
     for index, layer in enumerate(LAYERS, start=1):
         shapes |= {f"conv{index}/kernel": layer.kernel, f"conv{index}/bias": layer.kernel[-1:]}
-    weights = _load(path, shapes)
+    weights = {name: ops.convert_to_tensor(array) for name, array in load_arrays(path, shapes).items()}
 
     def activations(images):
         mean, std = (ops.convert_to_tensor(values, dtype="float32") for values in (MEAN, STD))
@@ -120,15 +119,3 @@ def _vgg16(path):
         return [found[name] for name in VGG16_LAYERS]
 
     return activations
-
-
-def _load(path, shapes):
-    try:
-        with np.load(path) as file:
-            weights = {name: np.float32(file[name]) for name in shapes}
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"cannot read LPIPS weights from {os.fspath(path)}: {error}") from error
-    for name, shape in shapes.items():
-        if weights[name].shape != shape:
-            raise CheckpointError(f"{os.fspath(path)}: {name} has shape {weights[name].shape}, expected {shape}")
-    return {name: ops.convert_to_tensor(weight) for name, weight in weights.items()}

@@ -1,6 +1,7 @@
 """Full-reference scores of a restored image, and the table of those that an evaluation can print.
 
-Every function takes ``(original, restored)``: uint8 arrays of one shape, in [0, 255]. LPIPS is in ``lpips``.
+Every function takes ``(original, restored)``: uint8 arrays of one shape, in [0, 255]. Those that need weights are in
+``lpips`` and ``dists``.
 """
 
 import logging
@@ -234,6 +235,8 @@ METRICS = {
                     meaning="Perceptual distance by the features of AlexNet."),
     "lpips_vgg": Metric(heading="LPIPS-VGG", function=None, takes="either", higher_is_better=False, smallest=16,
                         meaning="Perceptual distance by the features of VGG-16."),
+    "dists": Metric(heading="DISTS", function=None, takes="either", higher_is_better=False, smallest=16,
+                    meaning="Distance of structure and texture by the features of VGG-16."),
 }
 
 
@@ -261,7 +264,7 @@ def choose(
             raise TfarError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
         chosen[name] = replace(METRICS[name], function=(given or {}).get(name, METRICS[name].function))
         if chosen[name].function is None:
-            raise TfarError(f"the metric {name} needs a file of weights, and none was given")
+            raise TfarError(f"the metric {name} needs weights, and none were given")
     return chosen
 
 

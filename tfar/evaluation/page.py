@@ -22,6 +22,7 @@ from tfar.evaluation import figures
 from tfar.evaluation.figures import Plot
 from tfar.evaluation.metrics import METRICS, metric_of
 from tfar.evaluation.results import BASELINE, Mean, Row, means
+from tfar.evaluation.tables import same_dataset
 from tfar.storage import write_atomically
 
 ORIGINAL = "original"
@@ -146,7 +147,7 @@ def write_page(file: str | Path, rows: Sequence[Row], pictures: Sequence[Picture
         title: of the page.
         published: scores from papers with the keys "method", "dataset", "quality" and "source", and those of "psnr",
             "psnr_b" and "ssim" that the paper has. They stand, marked as published, in the table of the dataset of
-            that name (in upper or lower case) under the protocol "gray", at the qualities that were measured.
+            that name, whatever its case and punctuation, under the protocol "gray", at the qualities measured.
     """
     anchors = {_place(picture): f"picture-{number}" for number, picture in enumerate(pictures)}
     sections = {
@@ -255,13 +256,9 @@ def _scores(rows: Sequence[Row], published: Sequence[Mapping]) -> str:
         return ""
     parts = [_meanings(rows)]
     for (dataset, protocol), group in groups.items():
-        shown = [entry for entry in published if protocol == GRAY and _same_dataset(entry, dataset)]
+        shown = [entry for entry in published if protocol == GRAY and same_dataset(entry["dataset"], dataset)]
         parts.append(_mean_table(dataset, protocol, group, shown))
     return "".join(parts)
-
-
-def _same_dataset(entry: Mapping, dataset: str) -> bool:
-    return entry["dataset"].casefold() == dataset.casefold()
 
 
 def _meanings(rows: Sequence[Row]) -> str:

@@ -4,7 +4,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from tfar import jpeg, pixels
 
@@ -75,9 +75,13 @@ def real(file: bytes) -> Trial:
     Raises:
         ValueError: when the bytes are no JPEG file.
     """
-    with Image.open(io.BytesIO(file)) as image:
-        if image.format not in ("JPEG", "MPO"):
-            raise ValueError(f"expected a JPEG file, got {image.format}")
+    try:
+        with Image.open(io.BytesIO(file)) as image:
+            kind = image.format
+    except UnidentifiedImageError as error:
+        raise ValueError("not a readable image (unknown format)") from error
+    if kind not in ("JPEG", "MPO"):
+        raise ValueError(f"expected a JPEG file, got {kind}")
     return Trial(None, jpeg.decode(file), file)
 
 

@@ -24,11 +24,16 @@ def published() -> list[dict]:
 def beside(measured: Sequence[Mean]) -> list[dict]:
     """The published results of the datasets and qualities that were measured under ``gray``.
 
-    Datasets are known by the names of their folders, whatever their case and punctuation: ``LIVE1``, ``Classic5``,
-    ``BSDS500-val``, ``BSDS500-test``.
+    Datasets are known by the names of their folders: ``LIVE1``, ``Classic5``, ``BSDS500-val``, ``BSDS500-test``.
     """
-    known = {(_plain(mean.dataset), mean.quality) for mean in measured if mean.protocol == "gray"}
-    return [line for line in published() if (_plain(line["dataset"]), line["quality"]) in known]
+    known = {(mean.dataset, mean.quality) for mean in measured if mean.protocol == "gray"}
+    return [line for line in published() if any(
+        same_dataset(line["dataset"], dataset) and line["quality"] == quality for dataset, quality in known)]
+
+
+def same_dataset(name: str, other: str) -> bool:
+    """Whether two names mean the same dataset, whatever their case and punctuation."""
+    return _plain(name) == _plain(other)
 
 
 def markdown(measured: Sequence[Mean]) -> str:

@@ -2,7 +2,7 @@
 
 import socket
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -18,7 +18,8 @@ NETWORKS = {
 DOWNLOAD_TIMEOUT = 20.0  # seconds without a byte
 
 
-def vgg_features(network: str, weights: str, layers: Iterable[str]) -> keras.Model:
+def vgg_features(network: str, weights: str, layers: Iterable[str], *,
+                 pooling: Callable[..., keras.layers.Layer] | None = None) -> keras.Model:
     """A frozen VGG that gives the activations of some of its layers, cut after the deepest one.
 
     Args:
@@ -27,6 +28,7 @@ def vgg_features(network: str, weights: str, layers: Iterable[str]) -> keras.Mod
             untrained filters of ``random`` are used. A path names a ``.weights.h5`` file of the network without its
             dense layers, or of its first blocks as far as the layers need.
         layers: Keras layer names, such as ``block3_conv1`` (relu3_1) or ``block4_pool`` (pool4).
+        pooling: makes a layer, given its name, that takes the place of each max pooling.
 
     Returns:
         A model from RGB images ``(B, H, W, 3)`` in [-1, 1] to ``{layer: activations (B, H', W', C)}``. The papers'
@@ -53,6 +55,9 @@ def vgg_features(network: str, weights: str, layers: Iterable[str]) -> keras.Mod
     elif not downloaded:
         _set_untrained(trunk)
     taps = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in wanted})
+    if pooling is not None:
+        taps = keras.models.clone_model(taps, clone_function=lambda layer: (
+            pooling(name=layer.name) if isinstance(layer, keras.layers.MaxPooling2D) else layer))
     image = keras.Input((None, None, 3), name="image")
     model = keras.Model(image, taps(preprocess(pixels.to_255(image))), name=network)
     model.trainable = False
