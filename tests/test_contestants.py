@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
-from conftest import perturb
+from conftest import TINY, perturb
+from tiny import plain_recipe
 
 from tfar.errors import CheckpointError
 from tfar.evaluation.contestants import contestant
 from tfar.export.saved_model import export_saved_model
 from tfar.export.tflite import export_tflite
 from tfar.models.one_to_many import proposal_network
+from tfar.recipes import Network, Phase, RegionAware, to_json
 from tfar.restoration.restorer import Restorer
+from tfar.training.runs import Run
 
 NOISY = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
 
@@ -52,6 +55,35 @@ def test_the_digest_follows_the_content(noisy, tmp_path):
     copy.write_bytes((folder / "noisy.keras").read_bytes())
     assert contestant(str(copy)).digest == contestant(str(folder / "noisy.keras")).digest
     assert contestant(str(folder / "served")).digest != contestant(str(folder / "noisy.tflite")).digest
+
+
+def test_an_unfinished_run_gives_its_best_epoch_so_far(tmp_path, noise):
+    run = Run(tmp_path / "mine", plain_recipe(phases=(Phase(epochs=1, terms={"mse": 1.0}),), steps_per_epoch=1))
+    run.train(verbose=0)
+    given = contestant(str(run.folder))
+    assert given.names == ("mine",)
+    image = noise(20, 17)
+    np.testing.assert_array_equal(given.restore(image)["mine"], Restorer(run.best_generator())(image))
+    weights = run.folder / "best.weights.h5"
+    perturb(run.best_generator(), 1).save_weights(weights)
+    assert contestant(str(run.folder)).digest != given.digest
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="best.weights.h5: no such weights file"):
+        contestant(str(run.folder))
+
+
+def test_an_unfinished_run_of_two_networks_gives_the_fused_one(tmp_path, fused_model, noise):
+    base, textured = (plain_recipe(generator=Network(builder=name, options=TINY))
+                      for name in ("edge_cnn", "texture_generator"))
+    for folder in ("base", "texture"):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+    (tmp_path / "mine" / "recipe.json").write_text(to_json(RegionAware(base=base, texture=textured)))
+    for folder, name in (("base", "edge_cnn"), ("texture", "texture_generator")):
+        fused_model.get_layer(name).save_weights(tmp_path / "mine" / folder / "best.weights.h5")
+    given = contestant(str(tmp_path / "mine"))
+    assert given.names == ("mine base", "mine texture", "mine fused")
+    image = noise(20, 17)
+    assert np.abs(np.int16(given.restore(image)["mine fused"]) - Restorer(fused_model)(image)).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["absent", "absent.tflite", "absent.keras"])

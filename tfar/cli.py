@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -56,7 +57,11 @@ def starting_backend():
 
 
 def start_backend():
-    """Import Keras and its backend and let it find its devices."""
+    """Import Keras and its backend and let it find its devices.
+
+    TensorFlow's own warnings are left out: it would warn of the graphs that an evaluation of many models compiles.
+    """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with starting_backend():
         import keras
 

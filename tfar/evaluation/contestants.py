@@ -1,7 +1,7 @@
 """What an evaluation compares: presets, trained networks and exported models, as functions on uint8 images."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tfar.errors import CheckpointError, TfarError
 from tfar.models import main_output
 from tfar.pixels import as_rgb
 from tfar.restoration.restorer import Restorer, region_mask, restore_layers
+from tfar.training.region_aware import open_run
 
 Restore = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
@@ -37,6 +38,8 @@ class Contestant:
 def contestant(name: str) -> Contestant:
     """The model of a preset's name, a run folder, a ``.keras`` file, a SavedModel folder or a ``.tflite`` file.
 
+    Of a run that is not finished it is the network of the best epochs so far.
+
     Raises:
         CheckpointError: when there is no such model, or it cannot be read.
     """
@@ -45,19 +48,23 @@ def contestant(name: str) -> Contestant:
         return _single(path, _tflite(path))
     if (path / "saved_model.pb").is_file():
         return _single(path, _saved_model(path))
-    file = presets.model_file(name)
-    model = presets.load(name)
-    label = path.stem if path.suffix == ".keras" else path.name
+    if (path / "recipe.json").is_file() and not (path / "model.keras").is_file():
+        model = open_run(path).network()
+        digest = _digest(path, [*path.rglob("recipe.json"), *path.rglob("best.weights.h5")])
+    else:
+        model = presets.load(name)
+        digest = _digest(presets.model_file(name))
+    label = path.stem if path.suffix == ".keras" else path.resolve().name
     if main_output(model) == "image":
         restorer = Restorer(model)
-        return Contestant((label,), _digest(file), lambda image: {label: restorer(image)})
+        return Contestant((label,), digest, lambda image: {label: restorer(image)})
     names = {layer: f"{label} {layer}" for layer in ("base", "texture", "fused")}
 
     def restore(image: np.ndarray) -> dict[str, np.ndarray]:
         layers = restore_layers(model, image)
         return {name: layers[layer] for layer, name in names.items()}
 
-    return Contestant(tuple(names.values()), _digest(file), restore,
+    return Contestant(tuple(names.values()), digest, restore,
                       lambda image: {names["fused"]: region_mask(model, image)})
 
 
@@ -105,9 +112,9 @@ def _inputs(batch: np.ndarray, noise: bool) -> dict[str, np.ndarray]:
     return {"image": batch, **drawn}
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+def _digest(path: Path, files: Iterable[Path] = ()) -> str:
+    """SHA-256 of a file, or of files of a folder, by default all, with their names."""
+    files = sorted(files or (file for file in [path, *path.rglob("*")] if file.is_file()))
     digest = hashlib.sha256()
     for file in files:
         digest.update(str(file.relative_to(path)).encode())

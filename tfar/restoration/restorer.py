@@ -1,5 +1,9 @@
 """From a network to a function on the images people have."""
 
+import functools
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,7 +11,7 @@ from keras import ops
 from tfar import pixels
 from tfar.data.patches import draw_noise
 from tfar.errors import ImageError
-from tfar.models import call, channels, input_names, main_output, rgb_form
+from tfar.models import channels, input_names, main_output, rgb_form
 from tfar.recipes import LAYERS
 
 
@@ -42,8 +46,7 @@ class Restorer:
         self.seed = seed
         self.channels = channels(model)
         self.takes_noise = "noise" in input_names(model)
-        self._network = keras.Model(model.inputs, model.output[output])
-        self._rgb_network = rgb_form(model, output)
+        self._network, self._rgb_network = _networks(model, output)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Restore one image.
@@ -62,7 +65,7 @@ class Restorer:
         given = {input_names(network)[0]: _batch(image, channels(network))}
         if self.takes_noise:
             given["noise"] = draw_noise(np.random.default_rng(self.seed), 1, *image.shape[:2])
-        return _finish(call(network, given), image)
+        return _finish(_apply(network, given), image)
 
 
 def restore_layers(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -73,7 +76,7 @@ def restore_layers(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarra
     _check(image)
     if channels(model) == 1 and not _is_gray(image):
         return {layer: Restorer(model, layer)(image) for layer in LAYERS}
-    outputs = model(_batch(image, channels(model)), training=False)
+    outputs = _apply(model, {input_names(model)[0]: _batch(image, channels(model))})
     return {layer: _finish(outputs[layer], image) for layer in LAYERS}
 
 
@@ -82,8 +85,23 @@ def region_mask(model: keras.Model, image: np.ndarray) -> np.ndarray:
     _check(image)
     if channels(model) == 1 and not _is_gray(image):
         image = np.uint8(np.round(image @ np.float32(pixels.BT601_LUMA)))
-    mask = model(_batch(image, channels(model)), training=False)["mask"]
-    return np.uint8(255 * ops.convert_to_numpy(mask)[0, ..., 0])
+    mask = _apply(model, {input_names(model)[0]: _batch(image, channels(model))})["mask"]
+    return np.uint8(255 * mask[0, ..., 0])
+
+
+@functools.lru_cache(maxsize=8)
+def _networks(model: keras.Model, output: str) -> tuple[keras.Model, keras.Model]:
+    """One output of a model, for images of its own channels and for RGB; kept, since each compiles a graph."""
+    rgb_network = rgb_form(model, output)
+    own = rgb_network if channels(model) == 3 else keras.Model(model.inputs, model.output[output])
+    return own, rgb_network
+
+
+def _apply(network: keras.Model, given: Mapping[str, Any]):
+    """What a network makes of its inputs, by name, as NumPy arrays; as a graph, faster than layer by layer."""
+    network.jit_compile = False  # XLA would compile it for every size of images anew
+    tensors = [given[name] for name in input_names(network)]
+    return network.predict_on_batch(tensors if len(tensors) > 1 else tensors[0])
 
 
 def _check(image: np.ndarray):

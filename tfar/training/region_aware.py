@@ -58,3 +58,9 @@ class RegionAwareRun:
     def network(self) -> keras.Model:
         """The fused network of the best weights of both trainings, in float32."""
         return region_aware(self.base.best_generator(), self.texture.best_generator(), self.recipe.mask)
+
+
+def open_run(folder: str | Path) -> Run | RegionAwareRun:
+    """The run that a folder holds; raises :class:`CheckpointError` when it holds none."""
+    folder = Path(folder)
+    return RegionAwareRun(folder) if (folder / "base").is_dir() else Run(folder)
