@@ -139,8 +139,25 @@ def test_png_files(tmp_path):
     for file in files:
         with Image.open(file) as image:
             assert image.format == "PNG"
-            assert image.size == tuple(round(side * figures.PAPER_DPI) for side in figures.PAPER_INCHES)
+            width, height = (round(side * figures.PAPER_DPI) for side in figures.PAPER_INCHES)
+            assert image.width == width and height < image.height < 1.3 * height
             assert np.ptp(np.asarray(image.convert("L"))) > 200
+
+
+@needs_matplotlib
+def test_a_legend_of_many_long_names_is_not_cut_off(tmp_path):
+    rows = [row(f"a network with a long name {i}", 10, 30.0 + i) for i in range(9)]
+    file = write_figures(tmp_path, rows)[0]
+    with Image.open(file) as image:
+        dark = np.asarray(image.convert("L")) < 128
+        assert image.height > 1.3 * round(figures.PAPER_INCHES[1] * figures.PAPER_DPI)
+    assert not dark[:, :5].any() and not dark[:, -5:].any()
+
+
+def test_no_other_series_has_the_color_of_the_jpeg_or_looks_like_another():
+    looks = [(figures.series_class(number), figures.marker(number)) for number in range(40)]
+    assert len(set(looks)) == 40
+    assert [number for number, (color, _) in enumerate(looks) if color == "s0"] == [0]
 
 
 @needs_matplotlib

@@ -265,7 +265,12 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
 
 def series_class(number: int) -> str:
     """The class that colours a series."""
-    return f"s{number % len(COLORS)}"
+    return f"s{color_index(number)}"
+
+
+def color_index(number: int) -> int:
+    """Index of a series' colour in ``COLORS``: 0 is the JPEG's alone, the others take turns."""
+    return number and 1 + (number - 1) % (len(COLORS) - 1)
 
 
 def marker(number: int) -> str:
@@ -295,7 +300,7 @@ PAPER_MARKERS = "os^DvPp*"
 PAPER_STYLE = {"font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "legend.fontsize": 7, "axes.spines.top": False,
                "axes.spines.right": False, "axes.grid": True, "grid.linewidth": 0.4, "grid.color": "#d8d8d8",
                "axes.axisbelow": True, "lines.linewidth": 1.2, "lines.markersize": 4.5}
-PAPER_INCHES = (3.5, 2.8)  # the width of one column
+PAPER_INCHES = (3.5, 2.3)  # without the legend; the width is that of one column
 PAPER_DPI = 300
 
 
@@ -341,16 +346,27 @@ def _paper_figure(plot: Plot):
     axes.set_xlabel(plot.x.label, parse_math=False)
     axes.set_ylabel(plot.y.label, parse_math=False)
     lines = [axes.plot([point.x for point in series.points], [point.y for point in series.points],
-                       color=COLORS[series.number % len(COLORS)],
+                       color=COLORS[color_index(series.number)],
                        marker=PAPER_MARKERS[series.number % len(PAPER_MARKERS)])[0] for series in plot.series]
     axes.set(xlim=plot.x_bounds, ylim=plot.y_bounds, xticks=_x_ticks(plot))
     for tag in tags(plot):
         x, y = axes.transLimits.transform((tag.point.x, tag.point.y))
         axes.text(x + tag.right * TAG_SHIFT[0], y + tag.up * TAG_SHIFT[1], str(tag.point.quality), fontsize=6,
-                  ha="center", va="center", transform=axes.transAxes, color=COLORS[tag.series.number % len(COLORS)],
+                  ha="center", va="center", transform=axes.transAxes, color=COLORS[color_index(tag.series.number)],
                   path_effects=[withStroke(linewidth=2, foreground="white")])
-    legend = figure.legend(lines, [" "] * len(lines), loc="outside lower center", ncols=min(3, len(lines)),
-                           frameon=False)  # its labels follow: those given here may not begin with an underscore
-    for text, series in zip(legend.get_texts(), plot.series):
-        text.set(text=series.model, parse_math=False)
+    _add_legend(figure, lines, [series.model for series in plot.series])
     return figure
+
+
+def _add_legend(figure, lines: Sequence, labels: Sequence[str]):
+    """A legend below the axes, in as many columns as the figure is wide enough for; the figure grows by its height."""
+    for columns in (3, 2, 1):
+        legend = figure.legend(lines, [" "] * len(lines), loc="outside lower center", ncols=columns, frameon=False)
+        for text, label in zip(legend.get_texts(), labels):  # given above, it could not begin with an underscore
+            text.set(text=label, parse_math=False)
+        figure.draw_without_rendering()
+        box = legend.get_window_extent()
+        if box.width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
