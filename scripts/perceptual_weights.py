@@ -9,7 +9,6 @@ VGG-16, trained on ImageNet, which both metrics look at images through.
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -43,36 +42,30 @@ def keras_vgg16(features):
     return model
 
 
-def package_arrays(package, file):
+def arrays(package, file):
     """Name -> array of one axis in a PyTorch file that comes with a package."""
     import torch
 
-    found = find_spec(package)
-    if found is None:
-        raise TfarError("this needs the packages of its help text: pip install lpips dists-pytorch torchvision")
-    state = torch.load(Path(found.submodule_search_locations[0]) / file, map_location="cpu")
+    state = torch.load(Path(package.__file__).parent / file, map_location="cpu")
     return {name: value.numpy().ravel() for name, value in state.items()}
-
-
-def lpips_heads(trunk):
-    """``head1`` to ``head5`` of LPIPS v0.1 for the trunk ``alex`` or ``vgg``."""
-    heads = package_arrays("lpips", f"weights/v0.1/{trunk}.pth")
-    return {f"head{i + 1}": heads[f"lin{i}.model.1.weight"] for i in range(5)}
 
 
 def run(arguments):
     start_backend()
     try:
+        import DISTS_pytorch
+        import lpips
         from torchvision.models import alexnet, vgg16
     except ImportError as error:
-        raise TfarError(f"this needs the packages of its help text ({error})") from error
+        raise TfarError(f"{error}: pip install lpips dists-pytorch torchvision") from error
 
-    alexnet_arrays = lpips_heads("alex")
-    for i, (kernel, bias) in enumerate(convolutions(alexnet(weights="IMAGENET1K_V1").features), start=1):
-        alexnet_arrays |= {f"conv{i}/kernel": kernel, f"conv{i}/bias": bias}
-    arrays = {"lpips_alex": alexnet_arrays, "lpips_vgg": lpips_heads("vgg"),
-              "dists": package_arrays("DISTS_pytorch", "weights.pt")}
-    for name, content in arrays.items():
+    files = {"dists": arrays(DISTS_pytorch, "weights.pt")}
+    for trunk in ("alex", "vgg"):
+        heads = arrays(lpips, f"weights/v0.1/{trunk}.pth")
+        files[f"lpips_{trunk}"] = {f"head{i + 1}": heads[f"lin{i}.model.1.weight"] for i in range(5)}
+    for i, pair in enumerate(convolutions(alexnet(weights="IMAGENET1K_V1").features), start=1):
+        files["lpips_alex"] |= dict(zip((f"conv{i}/kernel", f"conv{i}/bias"), pair))
+    for name, content in files.items():
         write_atomically(arguments.folder / f"{name}.npz", lambda part, content=content: np.savez(part, **content))
     model = keras_vgg16(vgg16(weights="IMAGENET1K_V1").features)
     write_atomically(arguments.folder / "vgg16_notop.weights.h5", model.save_weights)
