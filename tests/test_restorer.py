@@ -8,7 +8,8 @@ from tfar import pixels
 from tfar.errors import ImageError
 from tfar.models.one_to_many import proposal_network
 from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
-from tfar.restoration.restorer import Restorer
+from tfar.restoration import restorer
+from tfar.restoration.restorer import Restorer, region_mask, restore_layers
 
 SIZES = [(1, 1), (1, 9), (7, 5), (16, 24)]
 
@@ -213,3 +214,39 @@ def test_other_types_are_refused(fused_model, dtype):
 def test_other_shapes_are_refused(fused_model, shape):
     with pytest.raises(ImageError, match=r"\(H, W, 3\), got"):
         Restorer(fused_model)(np.zeros(shape, np.uint8))
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of 48 pixels, of which the images of these tests take several."""
+    def use():
+        monkeypatch.setattr(restorer, "TILE", 48)
+        monkeypatch.setattr(restorer, "MARGIN", 32)
+    return use
+
+
+@pytest.mark.parametrize("size", [(101, 150), (48, 97), (3, 130), (130, 1)])
+def test_tiles_leave_no_seam(fused_model, noise, small_tiles, size):
+    image = noise(*size)
+    whole, mask = restore_layers(fused_model, image), region_mask(fused_model, image)
+    gray = Restorer(fused_model)(image[..., 0])
+    small_tiles()
+    for layer, restored in restore_layers(fused_model, image).items():
+        np.testing.assert_allclose(np.float32(restored), whole[layer], atol=1)
+    assert np.mean(region_mask(fused_model, image) != mask) < 0.001
+    np.testing.assert_allclose(np.float32(Restorer(fused_model)(image[..., 0])), gray, atol=1)
+
+
+@pytest.mark.parametrize("size", [(101, 150), (3, 130), (1, 99)])
+def test_tiles_take_their_part_of_the_noise(noise_network, noise, small_tiles, size):
+    image = noise(*size)
+    whole = Restorer(noise_network, seed=3)(image)
+    small_tiles()
+    np.testing.assert_allclose(np.float32(Restorer(noise_network, seed=3)(image)), whole, atol=1)
+
+
+def test_tiles_of_a_luma_network(gray_network, noise, small_tiles):
+    image = noise(101, 70)
+    whole = Restorer(gray_network)(image)
+    small_tiles()
+    np.testing.assert_allclose(np.float32(Restorer(gray_network)(image)), whole, atol=1)

@@ -1,7 +1,8 @@
 """From a network to a function on the images people have."""
 
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,10 +15,14 @@ from tfar.errors import ImageError
 from tfar.models import channels, input_names, main_output, rgb_form
 from tfar.recipes import LAYERS
 
+TILE = 1536  # side of the part of a large image that is computed at a time; a multiple of every network's stride
+MARGIN = 96  # pixels around it that it may depend on; ARGAN's depends on more, but not by a level of 255
+
 
 class Restorer:
     """Restores uint8 images of any size with a network.
 
+    A large image is restored in tiles that overlap, so that it takes little more memory than a small one.
     A network for luma restores the luma of a colour image and keeps its chroma. A gray image goes through a network for
     RGB three times alike, and the mean of the three is the result.
 
@@ -98,10 +103,35 @@ def _networks(model: keras.Model, output: str) -> tuple[keras.Model, keras.Model
 
 
 def _apply(network: keras.Model, given: Mapping[str, Any]):
-    """What a network makes of its inputs, by name, as NumPy arrays; as a graph, faster than layer by layer."""
+    """What a network makes of its inputs, by name, as NumPy arrays; as a graph, faster than layer by layer.
+
+    A large image goes through tile by tile, so that memory does not grow with it.
+    """
     network.jit_compile = False  # XLA would compile it for every size of images anew
-    tensors = [given[name] for name in input_names(network)]
-    return network.predict_on_batch(tensors if len(tensors) > 1 else tensors[0])
+    inputs = [ops.convert_to_numpy(given[name]) for name in input_names(network)]
+    height, width = inputs[0].shape[1:3]
+    columns, tiles = range(0, width, TILE), []
+    for top, left in itertools.product(range(0, height, TILE), columns):
+        begin = max(top - MARGIN, 0), max(left - MARGIN, 0)
+        end = min(top + TILE + MARGIN, height), min(left + TILE + MARGIN, width)
+        cut = [_cut(array, begin, end, (height, width)) for array in inputs]
+        found = network.predict_on_batch(cut if len(cut) > 1 else cut[0])
+        inner = np.s_[:, top - begin[0] :, left - begin[1] :]
+        tiles.append(keras.tree.map_structure(lambda array, inner=inner: array[inner][:, :TILE, :TILE], found))
+    return keras.tree.map_structure(lambda *arrays: _join(arrays, len(columns)), *tiles)
+
+
+def _cut(array: np.ndarray, begin: tuple[int, int], end: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """A part of an input, between two corners of an image of a size; the input may be half as large (noise)."""
+    scales = [round(side / own) for side, own in zip(size, array.shape[1:3])]
+    rows, columns = (slice(b // scale, -(-e // scale)) for b, e, scale in zip(begin, end, scales))
+    return array[:, rows, columns]
+
+
+def _join(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """One image of its tiles, row by row."""
+    rows = [np.concatenate(tiles[i : i + columns], axis=2) for i in range(0, len(tiles), columns)]
+    return np.concatenate(rows, axis=1)
 
 
 def _check(image: np.ndarray):
