@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -83,6 +84,14 @@ def noise():
     """Random uint8 RGB images by height and width, the same ones for every test."""
     rng = np.random.default_rng(0)
     return lambda height, width: rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def development_files(variable, *names):
+    """Files below the folder named by an environment variable; skips the test where one is absent."""
+    paths = [Path(os.environ.get(variable, ""), name) for name in names]
+    if variable not in os.environ or not all(path.exists() for path in paths):
+        pytest.skip(f"{variable} names no folder with {', '.join(names)}")
+    return paths
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import development_files
 from PIL import Image
 from skimage import data
 
@@ -162,14 +162,6 @@ def test_infinite_scores_survive_the_cache(tmp_path):
     assert Cache(None).get("key") is None
 
 
-def development_file(variable, relative):
-    """A development file below the folder named by an environment variable; skips the test where it is absent."""
-    path = Path(os.environ.get(variable, ""), relative)
-    if not os.environ.get(variable) or not path.exists():
-        pytest.skip(f"{variable} names no folder with {relative}")
-    return path
-
-
 @pytest.mark.parametrize(
     ("quality", "expected"),
     [
@@ -180,7 +172,7 @@ def development_file(variable, relative):
     ],
 )
 def test_published_gray_rows_of_live1(quality, expected):
-    folder = development_file("TFAR_DATA", "test/live1")
+    (folder,) = development_files("TFAR_DATA", "test/live1")
     rows, _ = evaluate([], [folder], names=["gray"], qualities=[quality], metrics=choose(expected))
     [mean] = means(rows)
     assert mean.count == 29
@@ -192,8 +184,8 @@ def test_published_gray_rows_of_live1(quality, expected):
     ("quality", "psnr_rgb", "psnr", "lpips"), [(10, 25.69, 28.36, 0.301), (40, 30.28, 32.93, 0.101)]
 )
 def test_color_rows_of_live1(quality, psnr_rgb, psnr, lpips):
-    folder = development_file("TFAR_DATA", "test/live1")
-    given = {"lpips": Lpips(development_file("TFAR_WEIGHTS", "lpips_alex.npz"))}
+    (folder,) = development_files("TFAR_DATA", "test/live1")
+    given = {"lpips": Lpips(*development_files("TFAR_WEIGHTS", "lpips_alex.npz"))}
     chosen = choose(["psnr_rgb", "psnr", "lpips"], given)
     [mean] = means(evaluate([], [folder], names=["color"], qualities=[quality], metrics=chosen)[0])
     assert mean.scores["psnr_rgb"] == pytest.approx(psnr_rgb, abs=0.01)

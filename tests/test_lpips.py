@@ -1,9 +1,7 @@
-import os
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
+from conftest import development_files
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from skimage import data
@@ -242,14 +240,6 @@ def test_vgg16_is_never_downloaded_nor_made_up(vgg16_files, name, monkeypatch, t
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match=f"{name}: no such weights file"):
         Lpips(vgg16_files[0], vgg16=name)
-
-
-def development_files(variable, *names):
-    """Files below the folder named by an environment variable; skips the test where one is absent."""
-    paths = [Path(os.environ.get(variable, ""), name) for name in names]
-    if variable not in os.environ or not all(path.exists() for path in paths):
-        pytest.skip(f"{variable} names no folder with {', '.join(names)}")
-    return paths
 
 
 @pytest.mark.parametrize(

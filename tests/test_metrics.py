@@ -1,13 +1,12 @@
 import dataclasses
 import logging
 import math
-import os
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import development_files
 import tensorflow as tf
 from PIL import Image
 from scipy import ndimage
@@ -394,9 +393,7 @@ def test_unknown_window_is_refused():
 
 @pytest.fixture(scope="module")
 def live1():
-    folder = Path(os.environ.get("TFAR_DATA", ""), "test/live1")
-    if "TFAR_DATA" not in os.environ or not folder.exists():
-        pytest.skip("TFAR_DATA names no folder with test/live1")
+    (folder,) = development_files("TFAR_DATA", "test/live1")
     images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
     assert len(images) == 29
     return images
