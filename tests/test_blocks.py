@@ -37,6 +37,18 @@ def test_depth_to_space_tells_its_shape():
     assert layer.compute_output_shape((4, 3, None, 4)) == (4, 6, None, 1)
 
 
+@pytest.mark.parametrize(("size", "channels"), [(2, 1), (2, 3), (3, 2)])
+def test_space_to_depth_is_the_inverse(size, channels):
+    x = RNG.normal(size=(2, 3, 5, channels * size**2)).astype("float32")
+    np.testing.assert_array_equal(run(blocks.SpaceToDepth(size), depth_to_space(x, size)), x)
+
+
+def test_space_to_depth_tells_its_shape():
+    layer = blocks.SpaceToDepth(2)
+    assert layer.compute_output_shape((None, None, None, 3)) == (None, None, None, 12)
+    assert layer.compute_output_shape((4, 6, None, 1)) == (4, 3, None, 4)
+
+
 def test_crop_like_keeps_the_top_left():
     x, like = RNG.normal(size=(2, 6, 8, 3)).astype("float32"), np.zeros((2, 5, 7, 1), "float32")
     np.testing.assert_array_equal(blocks.CropLike()([x, like]), x[:, :5, :7])

@@ -97,6 +97,43 @@ def test_other_subsamplings_are_refused(image):
 
 # Quantisation tables.
 
+@pytest.mark.parametrize("tables", jpeg.TABLES)
+@pytest.mark.parametrize("quality", [1, 10, 50, 75, 96, 100])
+def test_the_quantization_tables_are_those_of_the_file(quality, tables):
+    luma, chroma = jpeg.quantization_tables(quality, tables)
+    found = opened(jpeg.encode(COLOR, quality, tables=tables)).quantization
+    assert found[0] == luma.ravel().tolist() and found.get(1, found[0]) == chroma.ravel().tolist()
+    assert opened(jpeg.encode(GRAY, quality, tables=tables)).quantization[0] == luma.ravel().tolist()
+    np.testing.assert_array_equal(jpeg.luma_table(quality, tables), luma)
+
+
+def test_the_tables_of_mozjpeg_are_scaled_as_those_of_libjpeg():
+    luma, chroma = jpeg.quantization_tables(75, "mozjpeg")
+    assert luma[0].tolist() == [8, 8, 8, 9, 13, 19, 28, 43] and luma[7, 7] == 209
+    np.testing.assert_array_equal(luma, chroma)
+
+
+def test_the_tables_of_photoshop_are_those_nearest_to_the_quality():
+    means = [jpeg.luma_table(quality, "photoshop").mean() for quality in range(1, 101)]
+    assert means == sorted(means, reverse=True) and len(set(means)) > 6
+    for quality in (80, 90):
+        assert 0.6 < jpeg.luma_table(quality, "photoshop").mean() / jpeg.luma_table(quality).mean() < 1.6
+
+
+@pytest.mark.parametrize("function", [jpeg.luma_table, lambda *given: jpeg.encode(GRAY, given[0], tables=given[1])])
+def test_other_tables_are_refused(function):
+    with pytest.raises(ValueError, match="tables must be one of standard, mozjpeg, photoshop, got 'jpegli'"):
+        function(50, "jpegli")
+
+
+def test_the_scale_of_the_tables_and_its_inverse():
+    assert [jpeg.table_scale(quality) for quality in (5, 10, 50, 75)] == pytest.approx([10, 5, 1, 0.5])
+    for quality in (1, 30, 49, 50, 51, 80, 99):
+        scaled = jpeg.STANDARD_LUMA_TABLE[0, 0] * jpeg.table_scale(quality)
+        assert jpeg.luma_table(quality)[0, 0] == pytest.approx(min(max(scaled, 1), 255), abs=0.5 + 1e-9)
+        assert jpeg.quality_of_scale(jpeg.table_scale(quality)) == pytest.approx(quality)
+
+
 @pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
 def test_the_luma_table_is_the_one_that_pillow_writes(image):
     for quality in range(1, 101):

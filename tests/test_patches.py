@@ -16,7 +16,7 @@ from tfar.data import patches as module
 from tfar.data.patches import PatchDataset, Patches, draw_noise, tf_dataset, validation_batch
 from tfar.data.sources import SourceImage, load_split
 from tfar.errors import ImageError
-from tfar.recipes import Data
+from tfar.recipes import TABLES, Data
 
 
 def photo(height, width, channels=3, seed=0):
@@ -88,7 +88,7 @@ def turned(image):
 def test_a_color_patch_is_cut_from_the_jpeg_of_the_whole_image(subsampling, height, width, patch, quality):
     image = photo(height, width)
     whole = jpeg.compress(image, quality, subsampling)
-    patches = make(image, quality=(quality, quality), subsampling=subsampling, patch=patch, batch=24)
+    patches = make(image, quality=(quality, quality), subsampling={subsampling: 1.0}, patch=patch, batch=24)
     places = set()
     for compressed, original in pairs(patches):
         y, x = place(original, image)
@@ -169,16 +169,19 @@ def test_the_quality_is_drawn_from_the_whole_range(low, high):
 
 
 @pytest.mark.parametrize("file_channels, channels", [(3, 3), (3, 1), (1, 3)])
-def test_augmentation_turns_jpeg_and_original_alike(file_channels, channels):
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2"])
+def test_photographs_are_turned_before_they_are_coded(file_channels, channels, subsampling):
     image = photo(24, 24, file_channels)
     if channels == 1 or file_channels == 1:
         image = np.repeat(pixels.studio_luma(image)[..., None], channels, axis=-1)
-    coded = jpeg.compress(image if channels == file_channels == 3 else image[..., 0], 10).reshape(24, 24, -1)
-    patches = make(photo(24, 24, file_channels), patch=24, batch=80, augment=True, channels=channels)
+    coded = [jpeg.compress(np.ascontiguousarray(view if channels == file_channels == 3 else view[..., 0]), 10,
+                           subsampling).reshape(24, 24, -1) for view in turned(image)]
+    patches = make(photo(24, 24, file_channels), patch=24, batch=80, augment=True, channels=channels,
+                   subsampling={subsampling: 1.0})
     turns = collections.Counter()
     for compressed, original in pairs(patches):
         (turn,) = (i for i, candidate in enumerate(turned(image)) if (candidate == original).all())
-        np.testing.assert_array_equal(compressed, np.broadcast_to(turned(coded)[turn], compressed.shape))
+        np.testing.assert_array_equal(compressed, np.broadcast_to(coded[turn], compressed.shape))
         turns[turn] += 1
     assert len(turns) == 8
 
@@ -216,14 +219,11 @@ def test_a_share_of_the_patches_is_aligned(share, low, high):
 @pytest.mark.parametrize("patch", [16, 21])
 def test_the_offset_says_where_in_its_block_the_upper_left_pixel_lies(patch):
     image = photo(71, 90)
-    blocks = np.arange(90 * 120).reshape(90, 120).repeat(8, 0).repeat(8, 1)[:71, :90]
-    turns = collections.Counter()
     x, originals = make(image, patch=patch, batch=160, augment=True).batch(0)
+    turns = collections.Counter()
     for original, offset in zip(originals, x["offset"]):
         [(turn, y, left)] = [(i, *found) for i, view in enumerate(turned(image)) for found in places(original, view)]
-        corner = turned(blocks)[turn][y : y + 9, left : left + 9]
-        rows, columns = np.sum(corner[:, 0] == corner[0, 0]), np.sum(corner[0] == corner[0, 0])
-        assert offset.tolist() == [8 - rows, 8 - columns]
+        assert offset.tolist() == [y % 8, left % 8]
         turns[turn] += 1
     assert len(turns) == 8
 
@@ -249,15 +249,69 @@ def test_the_coefficients_of_a_jpeg_are_multiples_of_its_table_on_the_grid_of_it
     assert np.mean([d > rounding for d in map(distance_from_multiples, on_grid, x["table"].swapaxes(1, 2))]) > 0.9
 
 
-@pytest.mark.parametrize("augment", [False, True])
-def test_the_table_is_that_of_the_quality_turned_with_the_patch(augment):
+@pytest.mark.parametrize("tables", TABLES)
+def test_the_table_is_that_of_the_file(tables):
     image = photo(24, 24)
-    x, originals = make(image, patch=24, batch=60, quality=(37, 37), augment=augment).batch(0)
-    table = np.reshape(Image.open(io.BytesIO(jpeg.encode(image, 37))).quantization[0], (8, 8))
-    turns = [turn for original in originals for turn, view in enumerate(turned(image)) if (view == original).all()]
-    for turn, found in zip(turns, x["table"], strict=True):
-        np.testing.assert_array_equal(found, table.T if turn % 2 else table)
-    assert len(set(turns)) == (8 if augment else 1)
+    x, _ = make(image, patch=24, batch=20, quality=(37, 37), tables={tables: 1.0}, augment=True).batch(0)
+    file = Image.open(io.BytesIO(jpeg.encode(image, 37, tables=tables)))
+    np.testing.assert_array_equal(x["table"], [np.reshape(file.quantization[0], (8, 8))] * 20)
+
+
+# What a JPEG may have been before, and how it may have been coded.
+
+def test_the_log_uniform_law_draws_the_factor_of_the_tables():
+    x, _ = make(photo(32, 32), patch=8, batch=3000, quality=(5, 95), quality_law="log-uniform").batch(0)
+    mean = {jpeg.luma_table(quality).tobytes(): quality for quality in range(5, 96)}
+    qualities = np.array([mean[table.tobytes()] for table in x["table"]])
+    assert (qualities.min(), qualities.max()) == (5, 95)
+    # From quality 5 to 95 the factor goes from 10 to 0.1; at 10.5 it is 4.76, at 50.5 0.99, at 75.5 0.49.
+    for low, high, share in ((5, 10, 0.161), (11, 50, 0.341), (51, 75, 0.153), (76, 95, 0.345)):
+        assert np.mean((qualities >= low) & (qualities <= high)) == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("option, shares", [
+    ("subsampling", {"4:2:0": 3.0, "4:2:2": 2.0, "4:4:4": 1.0}),
+    ("tables", {"standard": 3.0, "mozjpeg": 2.0, "photoshop": 1.0})])
+def test_encoders_have_their_shares(option, shares):
+    image = photo(32, 32)
+    coded = {name: jpeg.compress(image, 20, **{option: name}).tobytes() for name in shares}
+    drawn = pairs(make(image, patch=32, batch=600, quality=(20, 20), **{option: shares}))
+    for name, share in shares.items():
+        assert np.mean([p.tobytes() == coded[name] for p, _ in drawn]) == pytest.approx(share / 6, abs=0.06)
+
+
+def twice_coded(image, patch, earlier, later, shift):
+    """All patches of an image that was coded, cropped and coded again, by the original's pixels."""
+    whole = jpeg.compress(jpeg.compress(image, earlier)[shift[0] :, shift[1] :], later)
+    original = image[shift[0] :, shift[1] :]
+    rows, columns = (side - patch + 1 for side in whole.shape[:2])
+    return {original[y : y + patch, x : x + patch].tobytes(): whole[y : y + patch, x : x + patch].tobytes()
+            for y in range(rows) for x in range(columns)}
+
+
+def test_a_double_jpeg_is_the_crop_of_a_jpeg_coded_again():
+    image = photo(67, 90)
+    drawn = pairs(make(image, double=1.0, patch=32, batch=40, quality=(20, 21)))
+    known = {(earlier, later, shift): twice_coded(image, 32, earlier, later, shift)
+             for earlier, later in ((20, 20), (20, 21), (21, 21))
+             for shift in [(0, 0), *itertools.product(range(1, 16), repeat=2)]}
+    found = collections.Counter()
+    for compressed, original in drawn:
+        matches = [key for key, patches in known.items() if patches.get(original.tobytes()) == compressed.tobytes()]
+        assert matches
+        found.update(matches)
+    assert {(earlier, later) for earlier, later, _ in found} == {(20, 20), (20, 21), (21, 21)}
+    shifted = sum(count for (*_, shift), count in found.items() if shift != (0, 0))
+    assert 8 < shifted < 32
+    assert len({shift for *_, shift in found}) > 8
+
+
+def test_a_share_of_the_jpegs_was_a_jpeg_before():
+    image = photo(32, 32)
+    once = {jpeg.compress(image, quality).tobytes() for quality in range(20, 91)}
+    drawn = pairs(make(image, double=0.4, patch=32, batch=300, quality=(20, 90)))
+    assert np.mean([compressed.tobytes() not in once for compressed, _ in drawn]) == pytest.approx(0.4, abs=0.08)
+    assert all((original == image).all() for _, original in drawn)  # too small to be cut, so never shifted
 
 
 @pytest.mark.parametrize("height, width, shape", [(8, 12, (4, 6)), (7, 5, (4, 3)), (1, 1, (1, 1)), (2, 3, (1, 2))])

@@ -85,16 +85,40 @@ def test_a_value_of_the_wrong_type_is_named(path, value):
     ("data/quality", [0, 10]), ("data/quality", [20, 10]), ("data/quality", [10, 101]), ("data/validation", 1.0),
     ("data/validation", -0.1), ("data/gray", 1.5), ("data/gray", -0.5), ("data/aligned", 1.01),
     ("data/aligned", -0.5), ("data/aligned", float("nan")), ("label_smoothing", 0.5), ("label_smoothing", -0.1),
-    ("data/subsampling", "4:1:1"),
+    ("data/subsampling", "4:1:1"), ("data/subsampling", {"4:2:0": 1, "4:1:1": 1}), ("data/tables", "jpegli"),
+    ("data/quality_law", "normal"), ("data/double", 1.5), ("optimizer/kind", "sgd"), ("phases/0/discriminator_rate", 0.0),
     ("data/patch", 0), ("data/batch", 0), ("data/patches_per_image", 0), ("phases", []), ("phases/0/epochs", 0),
     ("phases/1/terms", {}), ("phases/0/decay", "linear"), ("phases/0/learning_rate", 0.0),
     ("phases/0/learning_rate", float("nan")), ("phases/0/warmup", -1), ("steps_per_epoch", 0),
     ("precision", "float64"), ("seed", -1)])
 def test_a_bad_value_is_named(path, value):
     *_, parent, name = ["", *path.split("/")]
-    field = {"data": f"data.{name}", "0": f"phase.{name}", "1": f"phase.{name}", "": name}[parent]
+    field = {"data": f"data.{name}", "0": f"phase.{name}", "1": f"phase.{name}", "optimizer": f"optimizer.{name}",
+             "": name}[parent]
     with pytest.raises(RecipeError, match=f"^{field} must"):
         recipes.from_json(Recipe, changed(path, value))
+
+
+def test_the_factor_of_quality_100_has_no_logarithm():
+    data = json.loads(recipes.to_json(RECIPE))["data"] | {"quality": [10, 100], "quality_law": "log-uniform"}
+    with pytest.raises(RecipeError, match="^data.quality must end below 100"):
+        recipes.from_json(Recipe, changed("data", data))
+
+
+@pytest.mark.parametrize("shares", [{}, {"4:2:0": 0.0}, {"4:2:0": 1.0, "4:4:4": -0.5}])
+def test_shares_that_cannot_be_drawn_are_refused(shares):
+    with pytest.raises(RecipeError, match="^data.subsampling needs shares"):
+        recipes.from_json(Recipe, changed("data/subsampling", shares))
+
+
+def test_one_name_stands_for_all_of_the_shares_as_in_earlier_recipes():
+    recipe = recipes.from_json(Recipe, changed("data/subsampling", "4:4:4"))
+    assert recipe.data.subsampling == {"4:4:4": 1.0}
+
+
+def test_only_terms_of_the_phase_can_fade():
+    with pytest.raises(RecipeError, match="^phase.fading names terms that the phase does not have: texture"):
+        recipes.from_json(Recipe, changed("phases/0/fading", ["texture"]))
 
 
 @pytest.mark.parametrize("text, message", [
@@ -125,6 +149,10 @@ def test_a_whole_number_may_stand_for_a_float():
     ("discriminator={\"builder\": \"d\"}", lambda r: r.discriminator == Network(builder="d")),
     ("phases.1.learning_rate=3e-5", lambda r: [p.learning_rate for p in r.phases] == [1e-4, 3e-5]),
     ("phases.0.terms.mse=2", lambda r: [p.terms["mse"] for p in r.phases] == [2.0, 1.0]),
+    ("data.tables.mozjpeg=0.5", lambda r: r.data.tables == {"standard": 1.0, "mozjpeg": 0.5}),
+    ("data.subsampling=4:2:2", lambda r: r.data.subsampling == {"4:2:2": 1.0}),
+    ("phases.1.fading=[\"edge\"]", lambda r: [p.fading for p in r.phases] == [(), ("edge",)]),
+    ("phases.0.terms=edge", lambda r: r.phases[0].terms == {"edge": 1.0}),
     ("phases.0.terms.edge=0.1", lambda r: r.phases[0].terms == {"mse": 1.0, "edge": 0.1}),
     ("generator.options.blocks=8", lambda r: r.generator.options == {"blocks": 8, "norm": "none"}),
     ("generator.options.stride=2", lambda r: r.generator.options == {"blocks": 2, "norm": "none", "stride": 2})])
@@ -169,14 +197,14 @@ def test_override_names_the_part_of_the_path_that_does_not_exist(path, part):
 
 
 def test_override_lists_the_fields_there_are():
-    with pytest.raises(RecipeError, match="among: epochs, terms, learning_rate, decay, warmup"):
+    with pytest.raises(RecipeError, match="among: epochs, terms, fading, learning_rate, discriminator_rate, decay, warmup"):
         recipes.override(RECIPE, ["phases.0.epoch=1"])
 
 
 @pytest.mark.parametrize("assignment, path", [
     ("data.patch=big", "data.patch"), ("data.patch=6.5", "data.patch"), ("data.quality=10", "data.quality"),
     ("data.quality.0=low", "data.quality.0"), ("data.augment=yes", "data.augment"), ("data.patch=", "data.patch"),
-    ("phases.0.terms.mse=much", "phases.0.terms.mse"), ("phases.0.terms=mse", "phases.0.terms"),
+    ("phases.0.terms.mse=much", "phases.0.terms.mse"), ("phases.0.terms=[1]", "phases.0.terms"),
     ("phases.0=5", "phases.0"), ("generator.options=8", "generator.options"), ("generator=edge_cnn", "generator")])
 def test_override_names_the_field_whose_value_has_the_wrong_type(assignment, path):
     with pytest.raises(RecipeError, match=rf"recipe\.{path}: expected"):
@@ -197,7 +225,7 @@ def test_override_refuses_what_is_no_assignment_of_a_field(assignments):
 def test_the_paper_recipe_has_the_numbers_of_the_paper():
     paper = RECIPES["paper"]
     adam = Optimizer(beta_1=0.9, beta_2=0.999, clip_norm=None, average=None)
-    patches = {"quality": (10, 10), "gray": 0.0, "subsampling": "4:2:0", "patches_per_image": 1}
+    patches = {"quality": (10, 10), "gray": 0.0, "subsampling": {"4:2:0": 1.0}, "patches_per_image": 1}
 
     base = paper.base
     assert base.generator == Network(builder="edge_cnn") and base.discriminator is None

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import TINY, perturb
+from conftest import TINY, convolutions, perturb
 from keras import ops
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage import data
@@ -13,7 +13,8 @@ from tfar.models.region_aware import (RECIPES, OrientationDiversityMask, edge_cn
 from tfar.recipes import Mask, Network
 
 PAPER = {"filters": 8, "blocks": 2, "head": 8}
-FORMS = {"paper": PAPER, "practical": TINY}
+SCALES = {"filters": 4, "blocks": 6, "head": 8, "norm": "none", "residual": True, "stride": 2, "scales": 3, "expansion": 3}
+FORMS = {"paper": PAPER, "practical": TINY, "scales": SCALES, "paper on scales": PAPER | {"blocks": 3, "scales": 2}}
 SIZES = [(1, 1), (2, 3), (7, 8), (16, 16)]
 
 
@@ -35,7 +36,7 @@ def arrays(outputs):
     return {name: ops.convert_to_numpy(value) for name, value in outputs.items()}
 
 
-def generator_in_numpy(model, jpeg, stride, residual):
+def generator_in_numpy(model, jpeg, stride, residual, scales=1):
     """Fig. 1 with explicit windows, in float64."""
     names = {layer.name for layer in model.layers}
 
@@ -52,15 +53,37 @@ def generator_in_numpy(model, jpeg, stride, residual):
         gamma, beta, mean, variance = model.get_layer(name).get_weights()
         return (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
 
-    def full_size(x):
+    def depth_to_space(x, s):
         b, h, w, c = x.shape
-        x = x.reshape(b, h, w, stride, stride, c // stride**2).transpose(0, 1, 3, 2, 4, 5)
-        return x.reshape(b, h * stride, w * stride, -1)[:, : jpeg.shape[1], : jpeg.shape[2]]
+        return x.reshape(b, h, w, s, s, c // s**2).transpose(0, 1, 3, 2, 4, 5).reshape(b, h * s, w * s, -1)
 
-    entry = x = np.maximum(conv(jpeg, "entry", stride), 0)
-    for i in (1, 2):
-        y = np.maximum(norm(conv(x, f"block{i}_conv1"), f"block{i}_norm1"), 0)
-        x = x + norm(conv(y, f"block{i}_conv2"), f"block{i}_norm2")
+    def space_to_depth(x):
+        b, h, w, c = x.shape
+        return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, -1)
+
+    def full_size(x):
+        return depth_to_space(x, stride)[:, : jpeg.shape[1], : jpeg.shape[2]]
+
+    def blocks(x, label):
+        count = sum(name.startswith(label) and name.endswith("_conv1") for name in names)
+        for i in range(1, count + 1):
+            y = np.maximum(norm(conv(x, f"{label}{i}_conv1"), f"{label}{i}_norm1"), 0)
+            x = x + norm(conv(y, f"{label}{i}_conv2"), f"{label}{i}_norm2")
+        return x
+
+    cell = stride * 2 ** (scales - 1)
+    missing = [(0, -side % cell) if scales > 1 else (0, 0) for side in jpeg.shape[1:3]]
+    extended = np.pad(jpeg, ((0, 0), *missing, (0, 0)), mode="reflect")
+    entry = x = np.maximum(conv(extended, "entry", stride), 0)
+    if scales == 1:
+        x = blocks(x, "block")
+    skips = []
+    for i in range(1, scales):
+        skips.append(blocks(x, f"down{i}_block"))
+        x = conv(space_to_depth(skips[-1]), f"down{i}")
+    x = blocks(x, "bottom_block")
+    for i in range(scales - 1, 0, -1):
+        x = blocks(depth_to_space(conv(x, f"up{i}"), 2) + skips.pop(), f"up{i}_block")
     x = entry + norm(conv(x, "stack"), "stack_norm")
     features = conv(x, "features")
     outputs = {}
@@ -76,7 +99,8 @@ def generator_in_numpy(model, jpeg, stride, residual):
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_generators_agree_with_explicit_windows(generator, form, size):
     jpeg = batch(*size)
-    expected = generator_in_numpy(generator, jpeg, FORMS[form].get("stride", 1), FORMS[form].get("residual", False))
+    options = {"stride": 1, "residual": False, "scales": 1, **FORMS[form]}
+    expected = generator_in_numpy(generator, jpeg, options["stride"], options["residual"], options["scales"])
     outputs = arrays(generator(jpeg, training=False))
     assert outputs.keys() == expected.keys() == {"image"} | ({"edges"} if generator.name == "edge_cnn" else set())
     assert outputs["image"].shape == jpeg.shape
@@ -92,11 +116,31 @@ def test_a_stride_that_does_not_divide_the_size_is_cropped():
     assert outputs["edges"].shape == (2, 7, 11, 1)
 
 
+@pytest.mark.parametrize("options", [TINY, SCALES], ids=["practical", "scales"])
 @pytest.mark.parametrize("builder", [edge_cnn, texture_generator])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_fresh_residual_network_returns_its_input(builder, size):
+def test_fresh_residual_network_returns_its_input(builder, size, options):
     jpeg = batch(*size)
-    np.testing.assert_array_equal(builder(**TINY)(jpeg)["image"], jpeg)
+    np.testing.assert_array_equal(builder(**options)(jpeg)["image"], jpeg)
+
+
+def test_blocks_are_spread_over_the_scales_and_those_left_over_are_at_the_bottom():
+    blocks = {name.removesuffix("_conv1"): width for name, _, _, width in convolutions(edge_cnn(**SCALES | {"blocks": 12}))
+              if name.endswith("_conv1")}
+    widths = {"down1": 12, "down2": 24, "bottom": 48, "up2": 24, "up1": 12}  # three times those of the scale
+    counts = {"down1": 2, "down2": 2, "bottom": 4, "up2": 2, "up1": 2}
+    assert blocks == {f"{stage}_block{i}": widths[stage] for stage, n in counts.items() for i in range(1, n + 1)}
+
+
+def test_the_general_networks_stay_within_their_arithmetic():
+    for recipe in (RECIPES["general"].base, RECIPES["general"].texture):
+        network = models.build(recipe.generator)
+        layers = [layer for layer in network.layers if hasattr(layer, "kernel_size")]
+        shapes = keras.Model(network.inputs, [layer.output for layer in layers]).compute_output_shape((1, 96, 96, 3))
+        each = [np.prod(layer.kernel.shape) * height * width for layer, (_, height, width, _) in zip(layers, shapes)]
+        assert sum(each) / 96**2 < 150_000
+        if recipe is RECIPES["general"].base:
+            assert sum(each) / 96**2 == 124_472 and network.count_params() == 3_228_816
 
 
 def test_paper_form_stays_in_range():
@@ -200,7 +244,7 @@ def test_diversity_against_angles_and_histograms(pair):
     np.testing.assert_array_equal(diversity(np.stack(pair)), expected)
 
 
-@pytest.mark.parametrize("floor", [0.5, 12.0])
+@pytest.mark.parametrize("floor", [3.0, 12.0])  # below, rounding errors of the luma reach the limits of the bins
 def test_gradient_floor(floor):
     pair = np.stack([data.camera()[100:140, 150:190], data.coins()[:40, :40]])
     expected = np.stack([reference_diversity(luma, floor) for luma in pair])

@@ -17,7 +17,7 @@ from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.recipes import Data, Network, Optimizer, Phase
 from tfar.storage import load_weights
-from tfar.training.runs import Run, StopOnNonFinite, WeightAverage
+from tfar.training.runs import Run, StopOnNonFinite
 
 
 def epochs_in_log(run):
@@ -191,26 +191,6 @@ def test_non_finite_check_names_the_step_of_the_bad_value(tmp_path):
     check.on_train_batch_end(1, {"mse": float("nan")})
     with pytest.raises(NonFiniteLoss, match="epoch 1, step 2; there is no checkpoint"):
         check.on_train_batch_end(2, {"mse": float("nan")})
-
-
-def test_weight_average_is_the_exponential_moving_average():
-    class Model:
-        pass
-
-    model = Model()
-    model.generator, model.averaged_generator = build(plain_recipe().generator), build(plain_recipe().generator)
-    model.averaged_generator.set_weights([np.zeros_like(w) for w in model.generator.get_weights()])
-    model.optimizer = Model()
-    average = WeightAverage(0.5)
-    average.set_model(model)
-    expected = [np.zeros_like(w) for w in model.generator.get_weights()]
-    for step in (1, 100):
-        model.optimizer.iterations = step
-        average.on_train_batch_end(0)
-        decay = min(0.5, (1 + step) / (10 + step))
-        expected = [decay * e + (1 - decay) * w for e, w in zip(expected, model.generator.get_weights())]
-    for a, b in zip(model.averaged_generator.get_weights(), expected):
-        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_new_run_can_start_from_another_network(tmp_path):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special
-from tiny import GENERATOR, NOISE_GENERATOR, adversarial_recipe, plain_recipe
+from skimage.metrics import peak_signal_noise_ratio
+from tiny import GENERATOR, NOISE_GENERATOR, adversarial_recipe, blind_recipe, plain_recipe
 
-from tfar import pixels
+from tfar import jpeg, pixels
 from tfar.data.patches import Patches
 from tfar.data.sources import load_split
 from tfar.errors import RecipeError
@@ -15,6 +16,7 @@ from tfar.losses.edge import sobel_edges
 from tfar.losses.jpeg import jpeg_loss
 from tfar.models import build
 from tfar.recipes import Data, Network, Optimizer, Phase
+from tfar.training.muon import ConvolutionMuon
 from tfar.training.trainer import Step, Trainer
 
 
@@ -52,14 +54,94 @@ def test_plain_step_logs_every_term_unweighted_and_their_weighted_sum(batch):
     trainer.begin(recipe.phases[0])
     x, original = batch
     jpeg, original = (images / np.float32(127.5) - 1 for images in (x["jpeg"], original))
-    mse = np.mean((keras.ops.convert_to_numpy(trainer.generator(jpeg)["image"]) - original) ** 2)
+    restored = keras.ops.convert_to_numpy(trainer.generator(jpeg)["image"])
+    mse = np.mean((restored - original) ** 2)
+    psnr = np.mean([peak_signal_noise_ratio(o, np.clip(r, -1, 1), data_range=2) for o, r in zip(original, restored)])
 
     logs = trainer.train_step(batch)
 
     assert set(logs) == {"mse", "edge", "loss", "psnr"}
     assert float(logs["mse"]) == pytest.approx(mse, rel=1e-4)
     assert float(logs["loss"]) == pytest.approx(2 * float(logs["mse"]) + 3 * float(logs["edge"]), rel=1e-5)
-    assert float(logs["psnr"]) == pytest.approx(10 * np.log10(4 / mse), abs=0.01)
+    assert float(logs["psnr"]) == pytest.approx(psnr, abs=0.01)
+
+
+def test_relative_errors_are_weighted_by_those_of_the_jpeg():
+    recipe = plain_recipe(data=Data(patch=32, batch=12, quality=(5, 95)),
+                          phases=(Phase(epochs=1, terms={"relative_mse": 1.0}),))
+    batch = batch_for(recipe)
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    jpeg, original = (batch[0]["jpeg"].astype(float), batch[1].astype(float))
+    restored = pixels.to_255(keras.ops.convert_to_numpy(trainer.generator(pixels.to_float(jpeg))["image"]))
+    damage = np.mean((jpeg - original) ** 2, axis=(1, 2, 3))
+    assert damage.min() < 10 and damage.max() > 100  # one of them has the largest weight, one a small one
+    errors = np.mean((restored - original) ** 2, axis=(1, 2, 3))
+    expected = np.mean(np.minimum(60 / damage, 5) * errors) / 127.5**2
+    assert float(trainer.train_step(batch)["relative_mse"]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("term", ["perceptual", "texture", "adversarial", "saturating"])
+def test_a_fading_term_weighs_less_the_better_the_jpeg(term):
+    qualities = (10, 40, 75, 95, 98)
+    expected = [1, 1, (0.5 - 0.1) / (1.25 - 0.1), 0, 0]  # of the factors by which libjpeg multiplies its tables
+    each = []
+    for fading in ((term,), ()):
+        recipe = adversarial_recipe(
+            data=Data(patch=32, batch=1), phases=(Phase(epochs=1, terms={term: 1.0}, fading=fading),))
+        trainer = Trainer(recipe)
+        trainer.begin(recipe.phases[0])
+        x, original = batch_for(recipe)
+        batches = [({**x, "table": jpeg.luma_table(quality)[None]}, original) for quality in qualities]
+        found = []
+        for batch in batches:
+            trainer.reset_metrics()
+            found.append(float(trainer.test_step(batch)["loss"]))
+        each.append(np.array(found))
+    np.testing.assert_allclose(each[0] / each[1], expected, atol=0.02)
+
+
+def test_a_batch_of_several_qualities_fades_patch_by_patch():
+    recipe = blind_recipe(phases=(Phase(epochs=1, terms={"adversarial": 1.0}, fading=("adversarial",)),))
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    x, original = batch_for(recipe)
+    x = {**x, "table": np.stack([jpeg.luma_table(95)] * 8 + [jpeg.luma_table(10)] * 8)}
+    logits = keras.ops.convert_to_numpy(trainer.discriminator(trainer.generator(pixels.to_float(x["jpeg"]))["image"]))
+    expected = np.sum(np.log1p(np.exp(-logits[8:]))) / 16
+    assert float(trainer.test_step((x, original))["adversarial"]) == pytest.approx(expected, rel=1e-2)
+
+
+def test_the_discriminator_has_a_rate_of_its_own(batch):
+    terms = {"mse": 1.0, "adversarial": 1e-2}
+    recipe = adversarial_recipe(
+        phases=(Phase(epochs=1, terms=terms, learning_rate=1e-3, discriminator_rate=1e-4),))
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    assert float(trainer.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert float(trainer.discriminator_optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+def test_muon_teaches_the_generator_and_adam_the_discriminator():
+    recipe = blind_recipe()
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    assert isinstance(trainer.optimizer, ConvolutionMuon)
+    assert isinstance(trainer.discriminator_optimizer, keras.optimizers.Adam)
+
+
+def test_every_step_is_averaged():
+    recipe = plain_recipe(optimizer=Optimizer(average=0.5), phases=(Phase(epochs=1, terms={"mse": 1.0}),))
+    batch = batch_for(recipe)
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    expected = trainer.averaged_generator.get_weights()
+    for step in (1, 2):
+        trainer.train_step(batch)
+        kept = (1 + step) / (10 + step)
+        expected = [kept * e + (1 - kept) * w for e, w in zip(expected, trainer.generator.get_weights())]
+    for found, wanted in zip(trainer.averaged_generator.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_adversarial_step_logs_the_discriminator_too(batch):
@@ -260,6 +342,8 @@ def test_validation_step_uses_the_averaged_generator_and_changes_nothing(batch):
     ({"monitor": "edge", "phases": (Phase(epochs=1, terms={"mse": 1.0}), Phase(epochs=1, terms={"edge": 1.0}))},
      "monitor must be psnr, last, loss or a term of every phase, got 'edge'"),
     ({"generator": Network(builder="edge_cnn", options={"blokcs": 2})}, "no option 'blokcs'"),
+    ({"generator": Network(builder="edge_cnn", options={"scales": 3, "blocks": 4})}, "need at least 5 blocks, got 4"),
+    ({"phases": (Phase(epochs=1, terms={"mse": 1.0}, fading=("mse",)),)}, "'mse' cannot fade"),
 ])
 def test_recipes_that_do_not_fit_together_are_refused(changes, message):
     with pytest.raises(RecipeError, match=message):

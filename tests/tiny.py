@@ -41,6 +41,25 @@ def adversarial_recipe(**changes) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
+def blind_recipe(**changes) -> Recipe:
+    """Texture-GAN over two scales, with Muon, relative errors, fading terms and every kind of JPEG."""
+    terms = {"relative_mse": 1.0, "perceptual": 1e-6, "texture": 1e-9, "adversarial": 1e-2}
+    recipe = Recipe(
+        generator=Network(builder="texture_generator", options={
+            "filters": 16, "blocks": 3, "head": 8, "norm": "none", "stride": 2, "scales": 2, "expansion": 2}),
+        discriminator=Network(builder="srgan_discriminator", options={"filters": 4, "norm": "none"}),
+        features=Features(network="vgg16", weights="random", perceptual="block2_pool",
+                          texture=("block1_conv1", "block2_conv1")),
+        data=Data(patch=32, batch=16, quality=(5, 95), quality_law="log-uniform", gray=0.3, double=0.5, aligned=0.9,
+                  subsampling={"4:2:0": 1.0, "4:2:2": 1.0, "4:4:4": 1.0},
+                  tables={"standard": 1.0, "mozjpeg": 1.0, "photoshop": 1.0}),
+        optimizer=Optimizer(kind="muon", average=0.9),
+        phases=(Phase(epochs=1, terms=terms, fading=("perceptual", "texture", "adversarial"), learning_rate=1e-3,
+                      discriminator_rate=5e-4),),
+        monitor="last", steps_per_epoch=2)
+    return dataclasses.replace(recipe, **changes)
+
+
 def tiny_recipe(system: str, *assignments: str) -> Recipe:
     """The demo recipe of a system with tiny networks and phases of one epoch of two steps.
 

@@ -15,8 +15,10 @@ from typing import Any
 from tfar.errors import RecipeError
 
 SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
+TABLES = ("standard", "mozjpeg", "photoshop")
+QUALITY_LAWS = ("uniform", "log-uniform")
 LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
-OPEN_FIELDS = (["options"], ["terms"])  # mappings whose keys are checked by the networks and losses they are for
+OPEN_FIELDS = (["options"], ["terms"], ["subsampling"], ["tables"])  # mappings whose keys are checked where they are used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +28,33 @@ class Data:
     Args:
         source: a folder, ``demo`` (photographs of the scikit-image wheel) or ``tfds:NAME`` (TensorFlow Datasets).
         validation: share of the files held out, in [0, 1); the split is by file and depends on file names only.
-        quality: lowest and highest JPEG quality factor; drawn uniformly per patch.
+        quality: lowest and highest JPEG quality factor; one is drawn per patch.
+        quality_law: how it is drawn: ``uniform``, or ``log-uniform`` in the factor by which libjpeg multiplies its
+            tables, so that quality 90 is as likely as quality 45 and quality 10 (where the factor is 0.2, 1.1, 5).
         gray: share of the patches that are coded as grayscale JPEG, in [0, 1]; the others are coded in colour.
-        subsampling: chroma subsampling of the colour patches: ``4:2:0``, ``4:2:2`` or ``4:4:4``.
+        subsampling: chroma subsampling of the colour patches: ``4:2:0``, ``4:2:2`` or ``4:4:4``, each with its share;
+            one name stands for all of them.
+        tables: whose quantisation tables: ``standard`` (libjpeg's), ``mozjpeg`` or ``photoshop``, each with its
+            share; see :func:`tfar.jpeg.quantization_tables`.
+        double: share of the patches that were a JPEG before, in [0, 1], of at most the quality of the last one; half
+            of them on the same grid, half of them on one that is shifted by 1 to 15 pixels each way, as after a crop.
         patch: side of the square patches, in pixels.
         batch: patches per step, over all replicas.
         patches_per_image: patches of a batch that are cut from one image before the next is drawn; raise it when the
             photographs are large or do not fit into memory.
         aligned: share of the patches that are cut on the 8x8 grid of the JPEG, in [0, 1]; the others are cut at any
             offset, which one in 64 times is on the grid, too.
-        augment: random flips and quarter turns, after the JPEG.
+        augment: random flips and quarter turns of the originals, before they are coded.
     """
 
     source: str = "demo"
     validation: float = 0.1
     quality: tuple[int, int] = (10, 10)
+    quality_law: str = "uniform"
     gray: float = 0.0
-    subsampling: str = "4:2:0"
+    subsampling: dict[str, float] = field(default_factory=lambda: {"4:2:0": 1.0})
+    tables: dict[str, float] = field(default_factory=lambda: {"standard": 1.0})
+    double: float = 0.0
     patch: int = 48
     batch: int = 16
     patches_per_image: int = 1
@@ -54,9 +66,13 @@ class Data:
         _require(1 <= low <= high <= 100, f"data.quality must be 1 <= low <= high <= 100, got {self.quality}")
         _require(0 <= self.validation < 1, f"data.validation must be in [0, 1), got {self.validation}")
         _require(0 <= self.gray <= 1, f"data.gray must be in [0, 1], got {self.gray}")
+        _require(0 <= self.double <= 1, f"data.double must be in [0, 1], got {self.double}")
         _require(0 <= self.aligned <= 1, f"data.aligned must be in [0, 1], got {self.aligned}")
-        known = self.subsampling in SUBSAMPLINGS
-        _require(known, f"data.subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {self.subsampling!r}")
+        known = self.quality_law in QUALITY_LAWS
+        _require(known, f"data.quality_law must be one of {', '.join(QUALITY_LAWS)}, got {self.quality_law!r}")
+        _require(self.quality_law == "uniform" or high < 100, "data.quality must end below 100 to be log-uniform")
+        _require_shares("data.subsampling", self.subsampling, SUBSAMPLINGS)
+        _require_shares("data.tables", self.tables, TABLES)
         _require(self.patch > 0, f"data.patch must be positive, got {self.patch}")
         _require(self.batch > 0, f"data.batch must be positive, got {self.batch}")
         _require(self.patches_per_image > 0, f"data.patches_per_image must be positive, got {self.patches_per_image}")
@@ -96,14 +112,19 @@ class Phase:
     Args:
         epochs: length of the phase.
         terms: weight of each loss term; ``adversarial`` or ``saturating`` among them brings the discriminator in.
-        learning_rate: the peak rate of Adam.
+        fading: terms whose weight falls with the quality of a patch's JPEG, from the full one at quality 40 and below
+            to nothing at 95, in proportion to the factor of its tables: the better the JPEG, the less to invent.
+        learning_rate: the generator's peak rate.
+        discriminator_rate: the discriminator's; the generator's when null.
         decay: ``constant`` or ``cosine`` (to zero at the end of the phase).
         warmup: steps over which the rate rises linearly from zero.
     """
 
     epochs: int
     terms: dict[str, float]
+    fading: tuple[str, ...] = ()
     learning_rate: float = 1e-4
+    discriminator_rate: float | None = None
     decay: str = "constant"
     warmup: int = 0
 
@@ -111,15 +132,22 @@ class Phase:
         _require(self.epochs > 0, f"phase.epochs must be positive, got {self.epochs}")
         _require(bool(self.terms), "phase.terms must name at least one loss")
         _require(self.learning_rate > 0, f"phase.learning_rate must be positive, got {self.learning_rate}")
+        rate = self.discriminator_rate
+        _require(rate is None or rate > 0, f"phase.discriminator_rate must be positive, got {rate}")
+        faded = set(self.fading) - self.terms.keys()
+        _require(not faded, f"phase.fading names terms that the phase does not have: {', '.join(sorted(faded))}")
         _require(self.warmup >= 0, f"phase.warmup must not be negative, got {self.warmup}")
         _require(self.decay in ("constant", "cosine"), f"phase.decay must be constant or cosine, got {self.decay!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """Adam's momenta, gradient clipping and weight averaging, for generator and discriminator alike.
+    """The optimizers, gradient clipping and weight averaging.
 
     Args:
+        kind: of the generator: ``adam``, or ``muon`` for the kernels of its convolutions, with Adam for everything
+            else; see :class:`tfar.training.muon.ConvolutionMuon`. A discriminator is always taught by Adam.
+        adam_ratio: with Muon: Adam's learning rate in units of Muon's.
         beta_1: decay of the first moment.
         beta_2: decay of the second moment.
         clip_norm: largest global norm of the gradients, per replica; none when null.
@@ -127,10 +155,16 @@ class Optimizer:
             averaged network is the one that is validated and saved. None when null.
     """
 
+    kind: str = "adam"
+    adam_ratio: float = 0.5
     beta_1: float = 0.9
     beta_2: float = 0.999
     clip_norm: float | None = None
     average: float | None = None
+
+    def __post_init__(self):
+        kinds = ("adam", "muon")
+        _require(self.kind in kinds, f"optimizer.kind must be one of {', '.join(kinds)}, got {self.kind!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +316,8 @@ def _parse(kind, value, path: str):
         kinds = [arguments[0]] * len(value) if repeated else arguments
         return tuple(_parse(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(kinds, value)))
     if origin is dict:
+        if isinstance(value, str) and arguments[1] is float:
+            value = {value: 1.0}  # one name for all of the shares
         _require(isinstance(value, dict), f"{path}: expected a mapping, got {value!r}")
         return {name: _parse(arguments[1], item, f"{path}.{name}") for name, item in value.items()}
     if kind is Any:
@@ -290,6 +326,13 @@ def _parse(kind, value, path: str):
         return float(value)
     _require(type(value) is kind, f"{path}: expected {kind.__name__}, got {value!r}")
     return value
+
+
+def _require_shares(name: str, shares: dict[str, float], known: tuple[str, ...]):
+    unknown = [key for key in shares if key not in known]
+    _require(not unknown, f"{name} must be one of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
+    _require(min(shares.values(), default=0) >= 0 and sum(shares.values()) > 0,
+             f"{name} needs shares of which none is negative and one is positive, got {shares}")
 
 
 def _require(condition: bool, message: str):

@@ -6,15 +6,17 @@ A batch is a pair ``(x, original)``, where ``x`` holds the JPEG patches and what
 pipeline; :class:`PatchDataset`, its backend-free twin, runs it in the worker threads of a ``keras.utils.PyDataset``.
 Same seed, same patches, whichever of them is used and wherever a run was interrupted.
 
-A JPEG codes its blocks one by one, so only a window around each patch is coded: it is aligned to the coding units and
-one unit wider than the patch on each side, which makes its pixels equal to those of the whole image's JPEG.
+Photographs are flipped and turned before they are coded, so that every patch is what a real encoder gives. A JPEG codes
+its blocks one by one, so only a window around each patch is coded: it is aligned to the coding units and one unit wider
+than the patch on each side, which makes its pixels equal to those of the whole image's JPEG.
 """
 
 import dataclasses
+import math
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -58,7 +60,7 @@ class Patches:
         ``original`` is uint8 of :attr:`shape`; ``x`` is a dictionary of
 
         - ``jpeg``: the decoded JPEG patches, uint8 of :attr:`shape`;
-        - ``table``: the quantisation tables of their luma as they lie in the patch, uint8 ``(B, 8, 8)``;
+        - ``table``: the quantisation tables of their luma, uint8 ``(B, 8, 8)``;
         - ``offset``: where in its 8x8 block the upper left pixel of a patch lies, uint8 ``(B, 2)`` in 0 to 7;
         - ``noise``: when asked for, as :func:`draw_noise` gives it.
 
@@ -86,30 +88,102 @@ class Patches:
 
     def _draw_patch(self, image: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         data = self.data
-        quality = int(rng.integers(data.quality[0], data.quality[1], endpoint=True))
         gray = self.channels == 1 or rng.random() < data.gray
+        coding = self._draw_coding(rng, data.quality[1])
+        earlier, shift = self._draw_earlier_coding(rng, coding)
         aligned = data.aligned == 1 or (data.aligned > 0 and rng.random() < data.aligned)
+        if data.augment:
+            image = np.rot90(image[:, ::-1] if rng.integers(2) else image, rng.integers(4))
         grid = jpeg.BLOCK if aligned else 1
-        top, left = (int(rng.integers((side - data.patch) // grid + 1)) * grid for side in image.shape[:2])
-        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-        if not data.augment:
-            turns, flip = 0, False
-        offset = _turned_offset(top, left, data.patch, turns, flip)
-        table = jpeg.luma_table(quality)
+        place = [int(rng.integers(max(side - moved - data.patch, 0) // grid + 1)) * grid
+                 for side, moved in zip(image.shape[:2], shift)]
+        shift = [min(moved, side - data.patch - start) for moved, side, start in zip(shift, image.shape[:2], place)]
 
-        rows, top = _window(top, data.patch, image.shape[0])
-        columns, left = _window(left, data.patch, image.shape[1])
-        original = image[rows, columns]
-        if gray:
-            original = pixels.studio_luma(original)
-        compressed = jpeg.compress(original, quality, data.subsampling)
-        compressed, original = (self._finish(p[top : top + data.patch, left : left + data.patch], turns, flip)
-                                for p in (compressed, original))
-        return compressed, original, table.T if turns % 2 else table, offset
+        original = _Original(image, gray)
+        source = original if earlier is None else _Cropped(_Coded(original, earlier), shift)
+        box = (*place, data.patch, data.patch)
+        pair = (_Coded(source, coding).cut(*box), _Cropped(original, shift).cut(*box))
+        compressed, original = (p[..., None] if self.channels == 1 else pixels.as_rgb(p) for p in pair)
+        offset = np.uint8([start % jpeg.BLOCK for start in place])
+        return compressed, original, coding.luma_table, offset
 
-    def _finish(self, patch: np.ndarray, turns: int, flip: bool) -> np.ndarray:
-        patch = np.rot90(patch[:, ::-1] if flip else patch, turns)
-        return patch[..., None] if self.channels == 1 else pixels.as_rgb(patch)
+    def _draw_coding(self, rng, best: int) -> "_Coding":
+        """How a JPEG is coded, with a quality of at most ``best``."""
+        data, worst = self.data, self.data.quality[0]
+        if data.quality_law == "uniform":
+            quality = int(rng.integers(worst, best, endpoint=True))
+        else:
+            low, high = (math.log(jpeg.table_scale(quality)) for quality in (best, worst))
+            quality = round(jpeg.quality_of_scale(math.exp(rng.uniform(low, high))))
+        return _Coding(quality, _draw(rng, data.subsampling), _draw(rng, data.tables))
+
+    def _draw_earlier_coding(self, rng, coding: "_Coding") -> tuple["_Coding | None", tuple[int, int]]:
+        """What a patch was coded with before, and by how much the later grid is shifted against that one's."""
+        if not self.data.double or rng.random() >= self.data.double:
+            return None, (0, 0)
+        earlier = self._draw_coding(rng, coding.quality)
+        shifted = rng.random() < 0.5
+        return earlier, tuple(map(int, rng.integers(1, CODING_UNIT, 2))) if shifted else (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Coding:
+    """How an encoder is told to code an image."""
+
+    quality: int
+    subsampling: str
+    tables: str
+
+    @property
+    def luma_table(self) -> np.ndarray:
+        return jpeg.luma_table(self.quality, self.tables)
+
+
+class _Original:
+    """The pixels of a photograph, or its luma, computed where they are asked for."""
+
+    def __init__(self, image: np.ndarray, gray: bool):
+        self.image = image
+        self.gray = gray
+        self.size = image.shape[:2]
+
+    def cut(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        part = self.image[top : top + height, left : left + width]
+        return pixels.studio_luma(part) if self.gray else np.ascontiguousarray(part)
+
+
+class _Cropped:
+    """What is left of an image when its first rows and columns are cut off."""
+
+    def __init__(self, source, shift: Sequence[int]):
+        self.source = source
+        self.shift = shift
+        self.size = tuple(side - moved for side, moved in zip(source.size, shift))
+
+    def cut(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        return self.source.cut(top + self.shift[0], left + self.shift[1], height, width)
+
+
+class _Coded:
+    """The decoded JPEG of an image, of which only a window around the part that is asked for is coded."""
+
+    def __init__(self, source, coding: _Coding):
+        self.source = source
+        self.coding = coding
+        self.size = source.size
+
+    def cut(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        rows, columns = _window(top, height, self.size[0]), _window(left, width, self.size[1])
+        window = self.source.cut(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+        coded = jpeg.compress(window, self.coding.quality, self.coding.subsampling, self.coding.tables)
+        top, left = top - rows.start, left - columns.start
+        return coded[top : top + height, left : left + width]
+
+
+def _draw(rng, shares: Mapping[str, float]) -> str:
+    """One of the names, each as often as its share says."""
+    names, weights = zip(*shares.items())
+    return names[0] if len(names) == 1 else str(rng.choice(names, p=np.float64(weights) / sum(weights)))
 
 
 def draw_noise(rng: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
@@ -181,20 +255,10 @@ def validation_batch(images: Sequence[SourceImage], data: recipes.Data, *, chann
     return Patches(images, fixed, seed=0, channels=channels, noise=noise).batch(0)
 
 
-def _turned_offset(top: int, left: int, patch: int, turns: int, flip: bool) -> np.ndarray:
-    """Where in its block the upper left pixel of a patch lies after a flip and quarter turns."""
-    if flip:
-        left = -(left + patch)
-    for _ in range(turns):
-        top, left = -(left + patch), top
-    return np.uint8([top % jpeg.BLOCK, left % jpeg.BLOCK])
-
-
-def _window(start: int, size: int, side: int) -> tuple[slice, int]:
-    """The stretch of coding units around ``start .. start + size``, and where ``start`` lies in it."""
+def _window(start: int, size: int, side: int) -> range:
+    """The stretch of coding units around ``start .. start + size``."""
     first = max(start // CODING_UNIT - 1, 0) * CODING_UNIT
-    last = min((-(-(start + size) // CODING_UNIT) + 1) * CODING_UNIT, side)
-    return slice(first, last), start - first
+    return range(first, min((-(-(start + size) // CODING_UNIT) + 1) * CODING_UNIT, side))
 
 
 class _PixelCache:

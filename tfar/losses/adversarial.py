@@ -5,18 +5,24 @@
 
 from keras import ops
 
-
-def generator_loss(restored_logits):
-    """L_Adv = -log D(restored) (region-aware paper, Eq. 9), averaged over the batch; a scalar to minimise."""
-    return ops.mean(ops.softplus(-ops.cast(restored_logits, "float32")))
+from tfar.losses.reduction import weighted_mean
 
 
-def saturating_generator_loss(restored_logits):
+def generator_loss(restored_logits, weights=None):
+    """L_Adv = -log D(restored) (region-aware paper, Eq. 9), averaged over the batch; a scalar to minimise.
+
+    ``weights`` ``(B,)`` multiply the images' parts.
+    """
+    return weighted_mean(ops.softplus(-ops.cast(restored_logits, "float32")), weights)
+
+
+def saturating_generator_loss(restored_logits, weights=None):
     """log(1 - D(restored)) (ARGAN, Eq. 3), averaged over the batch; a scalar to minimise, never above 0.
 
-    Its gradient fades where the discriminator is sure of itself, which :func:`generator_loss` avoids.
+    Its gradient fades where the discriminator is sure of itself, which :func:`generator_loss` avoids. ``weights``
+    ``(B,)`` multiply the images' parts.
     """
-    return -ops.mean(ops.softplus(ops.cast(restored_logits, "float32")))
+    return -weighted_mean(ops.softplus(ops.cast(restored_logits, "float32")), weights)
 
 
 def discriminator_loss(original_logits, restored_logits, label_smoothing: float = 0.0):

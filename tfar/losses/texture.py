@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from tfar.losses.reduction import weighted_mean
+
 
 def gram_matrices(features, patch: int):
     """Gram matrices of the non-overlapping patches of a feature map (Eq. 7).
@@ -20,12 +22,12 @@ def gram_matrices(features, patch: int):
     return ops.matmul(ops.transpose(x, (0, 2, 1)), x)
 
 
-def texture_matching(original_features, restored_features, patch: int):
+def texture_matching(original_features, restored_features, patch: int, weights=None):
     """One layer's term of L_TM: sum of (G - G')^2 / (4 N^2 M^2), averaged over the patches (Eq. 6).
 
     N is the number of feature maps and M = ``patch`` squared the number of positions. Arguments as
-    :func:`gram_matrices`; returns a scalar, float32.
+    :func:`gram_matrices`; ``weights`` ``(B,)`` multiply the images' parts. Returns a scalar, float32.
     """
     positions = patch * patch
     difference = gram_matrices(original_features, patch) - gram_matrices(restored_features, patch)
-    return ops.mean(ops.square(difference / positions)) / 4.0
+    return weighted_mean(ops.square(difference / positions), weights) / 4.0

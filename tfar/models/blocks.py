@@ -32,9 +32,9 @@ def leaky_relu(x, *, name: str):
     return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
 
 
-def residual_block(x, filters: int, norm: str, *, name: str):
-    """Conv k3, norm, ReLU, Conv k3, norm, add: the block of SRResNet."""
-    y = conv(x, filters, 3, name=f"{name}_conv1")
+def residual_block(x, filters: int, norm: str, expansion: int = 1, *, name: str):
+    """Conv k3, norm, ReLU, Conv k3, norm, add: the block of SRResNet, ``expansion`` times wider inside than outside."""
+    y = conv(x, expansion * filters, 3, name=f"{name}_conv1")
     y = layers.ReLU(name=f"{name}_relu")(normalize(y, norm, name=f"{name}_norm1"))
     y = normalize(conv(y, filters, 3, name=f"{name}_conv2"), norm, name=f"{name}_norm2")
     return layers.Add(name=f"{name}_add")([x, y])
@@ -71,6 +71,26 @@ class DepthToSpace(layers.Layer):
         batch, height, width, channels = shape
         scaled = [None if side is None else side * self.block_size for side in (height, width)]
         return (batch, *scaled, channels // self.block_size**2)
+
+    def get_config(self):
+        return {**super().get_config(), "block_size": self.block_size}
+
+
+@keras.saving.register_keras_serializable(package="tfar")
+class SpaceToDepth(layers.Layer):
+    """The inverse of :class:`DepthToSpace`: ``(B, s*H, s*W, C)`` to ``(B, H, W, s*s*C)``."""
+
+    def __init__(self, block_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.block_size = block_size
+
+    def call(self, x):
+        return ops.space_to_depth(x, self.block_size)
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        scaled = [None if side is None else side // self.block_size for side in (height, width)]
+        return (batch, *scaled, channels * self.block_size**2)
 
     def get_config(self):
         return {**super().get_config(), "block_size": self.block_size}

@@ -101,8 +101,6 @@ class Run:
                 _copy_matching_weights(initial, trainer.generator)
                 trainer.averaged_generator.set_weights(trainer.generator.get_weights())
             callbacks = [StopOnNonFinite(self)]
-            if recipe.optimizer.average is not None:
-                callbacks.append(WeightAverage(recipe.optimizer.average))
         drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
         training, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
         patches = Patches(training, recipe.data, seed=recipe.seed, **drawn)
@@ -188,23 +186,6 @@ class Run:
         if epochs is None:
             return None
         return json.loads((self.checkpoint(epochs) / "state.json").read_text())["best"]
-
-
-class WeightAverage(keras.callbacks.Callback):
-    """Keeps an exponential moving average of the generator's weights in the trainer's averaged generator.
-
-    The decay rises to its final value over the first steps as ``(1 + t) / (10 + t)``.
-    """
-
-    def __init__(self, decay: float):
-        super().__init__()
-        self.decay = decay
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = float(ops.convert_to_numpy(self.model.optimizer.iterations))
-        rest = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
-        for average, weight in zip(self.model.averaged_generator.weights, self.model.generator.weights):
-            average.assign(average + rest * (weight - average))
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

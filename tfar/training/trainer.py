@@ -5,14 +5,18 @@ from keras import ops
 
 from tfar import pixels
 from tfar.errors import RecipeError
-from tfar.jpeg import BLOCK
+from tfar.jpeg import BLOCK, STANDARD_LUMA_TABLE, table_scale
 from tfar.losses import adversarial, blocking, edge, fidelity, perceptual, similarity, texture
 from tfar.losses.diversity import diversity_loss
 from tfar.losses.jpeg import jpeg_loss
 from tfar.models import build, call, channels, input_names
 from tfar.models.features import vgg_features
 from tfar.recipes import Network, Phase, Recipe
+from tfar.training.averaging import update_average
 from tfar.training.gradients import GradientTape
+from tfar.training.muon import ConvolutionMuon
+
+FADING_QUALITIES = 40, 95  # up to the first a fading term has its full weight, from the second on none
 
 
 class Step:
@@ -59,6 +63,14 @@ class Step:
         given = {**self._given, "noise": ops.flip(self._given["noise"], axis=(1, 2))}
         return self._once("other_restored", lambda: call(self._generator, given, training=self.training)["image"])
 
+    def weights(self, term: str):
+        """By what a term multiplies each image's part, ``(B,)``; None where it does not fade (``Phase.fading``)."""
+        if term not in self.trainer.phase.fading:
+            return None
+        full, none = map(table_scale, FADING_QUALITIES)
+        scale = ops.mean(ops.cast(self.table, "float32"), axis=(1, 2)) / STANDARD_LUMA_TABLE.mean()
+        return ops.clip((scale - none) / (full - none), 0.0, 1.0)
+
     @property
     def restored_logits(self):
         return self._once("restored_logits", lambda: self.judge(self.restored))
@@ -80,7 +92,8 @@ class Step:
 
 def _perceptual(step: Step):
     layer = step.trainer.recipe.features.perceptual
-    return perceptual.perceptual(step.original_features[layer], step.restored_features[layer])
+    features = step.original_features[layer], step.restored_features[layer]
+    return perceptual.perceptual(*features, step.weights("perceptual"))
 
 
 def _texture(step: Step):
@@ -89,12 +102,15 @@ def _texture(step: Step):
     for layer in options.texture:
         stride = step.original.shape[1] // step.original_features[layer].shape[1]
         patch = options.texture_patch // stride
-        total += texture.texture_matching(step.original_features[layer], step.restored_features[layer], patch)
+        features = step.original_features[layer], step.restored_features[layer]
+        total += texture.texture_matching(*features, patch, step.weights("texture"))
     return total
 
 
 TERMS = {
     "mse": lambda step: fidelity.mse(step.original, step.restored),
+    "relative_mse": lambda step: fidelity.mse(
+        step.original, step.restored, fidelity.relative_weights(step.original, step.jpeg)),
     "ssim": lambda step: similarity.ssim_loss(step.original, step.restored),
     "edge": lambda step: edge.edge_fidelity(step.original, step.edges),
     "blocking": lambda step: blocking.blocking_effect(step.restored),
@@ -102,19 +118,20 @@ TERMS = {
     "diversity": lambda step: diversity_loss(step.restored, step.other_restored),
     "perceptual": _perceptual,
     "texture": _texture,
-    "adversarial": lambda step: adversarial.generator_loss(step.restored_logits),
-    "saturating": lambda step: adversarial.saturating_generator_loss(step.restored_logits),
+    "adversarial": lambda step: adversarial.generator_loss(step.restored_logits, step.weights("adversarial")),
+    "saturating": lambda step: adversarial.saturating_generator_loss(step.restored_logits, step.weights("saturating")),
 }
 FEATURE_TERMS = ("perceptual", "texture")
 ADVERSARIAL_TERMS = ("adversarial", "saturating")
+FADING_TERMS = FEATURE_TERMS + ADVERSARIAL_TERMS
 
 
 class Trainer(keras.Model):
     """Trains a generator, and its discriminator in adversarial phases, as a recipe says.
 
     Each step divides its losses by the number of replicas, because the optimizers add the replicas' gradients up.
-    Every loss term is logged by its name, unweighted; ``psnr`` (dB) is logged too. Validation uses
-    :attr:`averaged_generator`.
+    Every loss term is logged by its name, without its weight in the phase; ``psnr`` (dB), the mean over the patches, is
+    logged too. Validation uses :attr:`averaged_generator`.
 
     Args:
         recipe: what to train and how.
@@ -158,8 +175,8 @@ class Trainer(keras.Model):
         """Set the terms of a phase and give both networks fresh optimizers."""
         self.phase = phase
         self.adversarial = not phase.terms.keys().isdisjoint(ADVERSARIAL_TERMS)
-        self.discriminator_optimizer = self._new_optimizer(self.discriminator) if self.adversarial else None
-        self.compile(optimizer=self._new_optimizer(self.generator), jit_compile=False)
+        self.discriminator_optimizer = self._discriminator_optimizer() if self.adversarial else None
+        self.compile(optimizer=self._generator_optimizer(), jit_compile=False)
 
     def train_step(self, batch):
         values = {}
@@ -175,6 +192,10 @@ class Trainer(keras.Model):
         # 4. Teach the generator.
         variables = self.generator.trainable_variables
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        # 5. Average the generators of all steps.
+        if self.averaged_generator is not self.generator:
+            decay = self.recipe.optimizer.average
+            update_average(self.averaged_generator, self.generator, decay, self.optimizer.iterations)
         return self._log(values, step)
 
     def test_step(self, batch):
@@ -197,7 +218,7 @@ class Trainer(keras.Model):
         return loss
 
     def _log(self, values: dict, step: Step) -> dict:
-        values["psnr"] = ops.psnr(step.original, ops.clip(step.restored, -1.0, 1.0), max_val=2.0)
+        values["psnr"] = _mean_psnr(step.original, ops.clip(step.restored, -1.0, 1.0))
         for name, value in values.items():
             self._means[name].update_state(ops.stop_gradient(value))
         # Keras averages the logs of several workers along an axis, which scalars lack.
@@ -215,15 +236,39 @@ class Trainer(keras.Model):
             layers.update(self.recipe.features.texture)
         return vgg_features(self.recipe.features.network, self.recipe.features.weights, layers) if layers else None
 
-    def _new_optimizer(self, network: keras.Model):
-        options, phase = self.recipe.optimizer, self.phase
-        optimizer = keras.optimizers.Adam(
-            _learning_rate(phase, self.recipe.steps_per_epoch), beta_1=options.beta_1, beta_2=options.beta_2,
-            global_clipnorm=options.clip_norm)
+    def _generator_optimizer(self):
+        options = self.recipe.optimizer
+        rate = self._schedule(self.phase.learning_rate)
+        if options.kind == "adam":
+            return self._adam(rate, self.generator)
+        return self._ready(ConvolutionMuon(
+            rate, adam_ratio=options.adam_ratio, beta_1=options.beta_1, beta_2=options.beta_2,
+            global_clipnorm=options.clip_norm), self.generator)
+
+    def _discriminator_optimizer(self):
+        rate = self.phase.discriminator_rate or self.phase.learning_rate
+        return self._adam(self._schedule(rate), self.discriminator)
+
+    def _adam(self, rate, network: keras.Model):
+        options = self.recipe.optimizer
+        return self._ready(keras.optimizers.Adam(
+            rate, beta_1=options.beta_1, beta_2=options.beta_2, global_clipnorm=options.clip_norm), network)
+
+    def _ready(self, optimizer, network: keras.Model):
         if self.recipe.precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(network.trainable_variables)
         return optimizer
+
+    def _schedule(self, rate: float):
+        """The rate of every step of the phase, as Keras's optimizers take it."""
+        phase = self.phase
+        if phase.decay == "constant" and not phase.warmup:
+            return rate
+        steps = phase.epochs * self.recipe.steps_per_epoch - phase.warmup
+        warm = {"warmup_target": rate, "warmup_steps": phase.warmup} if phase.warmup else {}
+        return keras.optimizers.schedules.CosineDecay(
+            0.0 if phase.warmup else rate, max(steps, 1), alpha=1.0 if phase.decay == "constant" else 0.0, **warm)
 
 
 def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
@@ -261,16 +306,15 @@ def check_terms(recipe: Recipe, generator: keras.Model):
         given, what = needs.get(name, (True, ""))
         if not given:
             raise RecipeError(f"the loss term {name!r} needs {what} in the recipe")
+    for name in (name for phase in recipe.phases for name in phase.fading):
+        if name not in FADING_TERMS:
+            raise RecipeError(f"the loss term {name!r} cannot fade; these can: {', '.join(FADING_TERMS)}")
     monitored = set.intersection(*(set(phase.terms) for phase in recipe.phases))
     if recipe.monitor not in ("psnr", "last", "loss", *monitored):
         raise RecipeError(f"monitor must be psnr, last, loss or a term of every phase, got {recipe.monitor!r}")
 
 
-def _learning_rate(phase: Phase, steps_per_epoch: int):
-    if phase.decay == "constant" and not phase.warmup:
-        return phase.learning_rate
-    steps = phase.epochs * steps_per_epoch - phase.warmup
-    warm = {"warmup_target": phase.learning_rate, "warmup_steps": phase.warmup} if phase.warmup else {}
-    start = 0.0 if phase.warmup else phase.learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        start, max(steps, 1), alpha=1.0 if phase.decay == "constant" else 0.0, **warm)
+def _mean_psnr(original, restored):
+    """Mean over the patches ``(B, H, W, C)`` in [-1, 1] of their PSNR in dB; a patch without error has 100."""
+    error = ops.mean(ops.square(original - restored), axis=(1, 2, 3))
+    return ops.mean(ops.minimum(10.0 * ops.log10(4.0 / ops.maximum(error, 1e-30)), 100.0))
