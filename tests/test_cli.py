@@ -278,7 +278,7 @@ def test_layer_of_a_single_network(refused, photo, single_file, tmp_path, comman
     (["--set", "base.data.patch=many"], "base.data.patch"),
     (["--set", "base.data.patch"], "'base.data.patch'"),
     (["--set", "base.data.patch=0"], "data.patch"),
-    (["--recipe", "huge"], "unknown recipe 'huge'; known: paper, gpu, cpu, demo"),
+    (["--recipe", "huge"], "unknown recipe 'huge'; known: paper, general, gpu, cpu, demo"),
     (["--strategy", "several"], "'several'"),
 ])
 def test_refused_trainings_leave_no_run(refused, tmp_path, arguments, named):
@@ -305,7 +305,7 @@ def test_train_passes_its_arguments_to_the_job(run, tmp_path, monkeypatch):
     assert {part.data.source for part in (started.recipe.base, started.recipe.texture)} == {"photos"}
     assert {part.precision for part in (started.recipe.base, started.recipe.texture)} == {"float32"}
     assert (started.recipe.base.data.patch, started.recipe.texture.data.patch) == (64, 96)
-    assert (started.recipe.mask.threshold, started.recipe.base.generator.options["blocks"]) == (6, 8)
+    assert (started.recipe.mask.threshold, started.recipe.base.generator.options["blocks"]) == (6, 6)
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "recipe.json").write_text(recipes.to_json(started.recipe))
@@ -360,6 +360,16 @@ def test_evaluate_prints_a_table(run, photo, fused_file):
         "**in, gray, QF 10, 1 image**", "**in, gray, QF 30, 1 image**"]
     assert [line.split("|")[1].strip() for line in out if line.startswith("|")] == 2 * [
         "", "---", "JPEG", "model base", "model texture", "model fused"]
+
+
+def test_evaluate_prints_what_is_gained_over_the_jpeg(run, photo, fused_file):
+    _, before, _ = run("evaluate", photo.parent, "--preset", fused_file, "--quality", 10, 30, "--protocol", "gray")
+    code, out, err = run("evaluate", photo.parent, "--preset", fused_file, "--quality", 10, 30, "--protocol", "gray",
+                         "--gain", "psnr_b")
+    assert (code, err) == (0, []) and len(out) == len(before) + 8
+    assert out[len(before) + 1 :][:3] == [
+        "**in, gray: PSNR-B over the JPEG's, mean (worst image)**", "", "|  | QF 10 | QF 30 |"]
+    assert [line.split("|")[1].strip() for line in out[-3:]] == ["model base", "model texture", "model fused"]
 
 
 def test_evaluate_a_single_network(run, photo, luma_file):
@@ -451,6 +461,7 @@ def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):
     assert "needs a folder" in refused("evaluate", "--preset", fused_file)
     assert "unknown metric 'psmr'" in refused("evaluate", photo.parent, "--preset", fused_file, "--metrics", "psmr")
     evaluate = ("evaluate", photo.parent, "--preset", fused_file)
+    assert "--gain ssim is not among the metrics: psnr" in refused(*evaluate, "--metrics", "psnr", "--gain", "ssim")
     assert "lpips needs weights" in refused(*evaluate, "--metrics", "lpips")
     assert "lpips_alex.npz" in refused(*evaluate, "--weights", tmp_path)
     assert "dists.npz" in refused(*evaluate, "--weights", tmp_path, "--metrics", "psnr", "dists")

@@ -16,7 +16,7 @@ from tfar.errors import RecipeError
 from tfar.export.saved_model import export_saved_model
 from tfar.export.tflite import export_tflite
 from tfar.jobs import main_output
-from tfar.models import SYSTEMS, build, call, channels, input_names
+from tfar.models import SYSTEMS, build, call, channels, input_names, named_recipe
 from tfar.models.region_aware import region_aware
 from tfar.recipes import Network
 from tfar.restoration.restorer import Restorer
@@ -183,6 +183,17 @@ def test_every_recipe_builds_and_has_what_its_terms_need(system, name):
         discriminator = build_discriminator(recipe, channels(generator))
         assert (discriminator is None) == (recipe.discriminator is None)
         assert recipes.from_json(recipes.Recipe, recipes.to_json(recipe)) == recipe
+
+
+def test_recipes_by_their_names():
+    assert named_recipe("argan:cpu") is SYSTEMS["argan"]["cpu"]
+    assert named_recipe("region-aware:general.texture") is SYSTEMS["region-aware"]["general"].texture
+
+
+@pytest.mark.parametrize("name", ["argan", "argan:huge", "argan:cpu.base", "edge:cpu", "region-aware:cpu", ""])
+def test_names_of_no_recipe_are_answered_with_the_known_ones(name):
+    with pytest.raises(RecipeError, match=f"no recipe '{name}'; known, .* region-aware:general, .*, argan:cpu"):
+        named_recipe(name)
 
 
 def test_every_system_has_the_same_recipes():

@@ -28,6 +28,26 @@ def test_markdown_has_measured_and_published_lines_and_notes():
     assert lines[-1] == "mine_1: PSNR infinite for 1 of 2 images, not in the mean"
 
 
+def test_gains_are_differences_from_the_jpeg_of_the_same_image():
+    rows = [*ROWS, row("JPEG", "a.png", 30.0, quality=20), row("mine_1", "a.png", 29.5, quality=20),
+            row("other", "b_2.png", 28.5), row("JPEG", "a.png", 40.0, protocol="color"),
+            row("mine_1", "a.png", 39.0, protocol="color"), row("other", "a.png", 28.0)]
+    assert tables.gains(rows, "psnr").split("\n") == [
+        "**LIVE1, gray: PSNR over the JPEG's, mean (worst image)**", "",
+        "|  | QF 10 | QF 20 |", "| --- | ---: | ---: |",
+        "| mine_1 | +2.00 (+2.00) | -0.50 (-0.50) |",  # the infinite one is left out
+        "| other | +0.75 (+0.50) |  |", "",
+        "**LIVE1, color: PSNR over the JPEG's, mean (worst image)**", "",
+        "|  | QF 10 |", "| --- | ---: |", "| mine_1 | -1.00 (-1.00) |"]
+
+
+def test_the_worst_gain_of_a_distance_is_the_largest():
+    rows = [Row(dataset="x", image=image, protocol="gray", quality=10, model=model, bpp=1, seconds=0,
+                scores={"lpips": value}) for model, image, value in (
+                    ("JPEG", "a", 0.3), ("JPEG", "b", 0.2), ("mine", "a", 0.1), ("mine", "b", 0.25))]
+    assert "| mine | -0.075 (+0.050) |" in tables.gains(rows, "lpips")
+
+
 def test_latex_escapes_and_separates_the_published_lines():
     text = tables.latex(means(ROWS))
     assert r"\begin{tabular}{lrrrr}" in text and r"mine\_1 & 29.00 & 0.812 & 0.250 & 2.00 \\" in text

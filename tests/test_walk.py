@@ -12,7 +12,7 @@ from tfar.data.sources import demo_folder, read_image
 from tfar.restoration.restorer import Restorer
 
 SMALL = [f"{part}.{field}" for part in ("base", "texture") for field in (
-    "generator.options.filters=8", "generator.options.blocks=2", "generator.options.head=8", "data.patch=32",
+    "generator.options.filters=8", "generator.options.blocks=5", "generator.options.head=8", "data.patch=32",
     "data.batch=4", "steps_per_epoch=2", "phases.0.epochs=1", "phases.0.warmup=0")]
 SMALL += ["texture.discriminator.options.filters=4", "texture.features.weights=random",
           "texture.features.network=vgg16", "texture.features.perceptual=block2_pool",

@@ -8,8 +8,8 @@ from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, over
 GENERATOR = {"filters": 8, "blocks": 2, "head": 8, "norm": "none"}
 NOISE_GENERATOR = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
 FEW_BLOCKS = {
-    "edge_cnn": {"blocks": 1, "head": 8},
-    "texture_generator": {"blocks": 1, "head": 8},
+    "edge_cnn": {"blocks": 1, "head": 8, "scales": 1},
+    "texture_generator": {"blocks": 1, "head": 8, "scales": 1},
     "unet_generator": {"blocks": 1},
     "galteri_generator": {"blocks": 1},
     "proposal_network": {"branch_blocks": 1, "blocks": 1},

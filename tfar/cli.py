@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
                          "dists (default: PSNR, PSNR-B and SSIM, with --weights LPIPS too)")
     command.add_argument("--weights", metavar="FOLDER",
                          help="weights of LPIPS and DISTS, made by scripts/perceptual_weights.py")
+    command.add_argument("--gain", metavar="NAME", help="add a table of what each model gains over the JPEG by a metric")
     command.add_argument("--limit", type=_positive, metavar="N", help="take the first N images of each folder only")
     command.add_argument("--no-cache", action="store_true", help="compute everything anew")
     command.add_argument("--out", metavar="FOLDER", help="write tables, figures and a report (HTML) there")
@@ -245,12 +246,16 @@ def _evaluate(options) -> int:
 
     names = options.metrics or (*DEFAULT_METRICS, *(["lpips"] if options.weights else []))
     metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
+    if options.gain and options.gain not in metrics:
+        raise TfarError(f"--gain {options.gain} is not among the metrics: {', '.join(metrics)}")
     contestants = [contestant(name) for name in options.models]
     rows, failures = benchmark.evaluate(
         contestants, options.folders, names=options.protocol, qualities=options.quality, metrics=metrics,
         limit=options.limit, cache=benchmark.Cache(None if options.no_cache else benchmark.cache_folder()))
     if rows:
         print(tables.markdown(means(rows)))
+    if rows and options.gain:
+        print(f"\n{tables.gains(rows, options.gain)}")
     if rows and options.out:
         files = jobs.evaluation_report(Path(options.out), rows, contestants, options.folders, pictures=options.pictures)
         print("", *files, sep="\n")

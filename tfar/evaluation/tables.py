@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 
 from tfar.evaluation.metrics import metric_of
-from tfar.evaluation.results import BASELINE, Mean
+from tfar.evaluation.results import BASELINE, Mean, Row
 
 
 def published() -> list[dict]:
@@ -44,6 +44,37 @@ def markdown(measured: Sequence[Mean]) -> str:
 def latex(measured: Sequence[Mean]) -> str:
     """The same tables as LaTeX ``tabular`` environments (booktabs)."""
     return "\n\n".join(_latex_table(title, group) for title, group in _groups(measured).items()) + "\n"
+
+
+def gains(rows: Sequence[Row], metric: str) -> str:
+    """By how much each model's scores differ from the JPEG's, at all qualities: Markdown.
+
+    A cell holds the mean over the images, and in brackets that of the image for which it is worst.
+
+    Args:
+        rows: of an evaluation, with those of the JPEGs.
+        metric: name of a metric that they have.
+    """
+    entry = metric_of(metric)
+    worst = min if entry.higher_is_better else max
+    scores = {(row.dataset, row.protocol, row.quality, row.image, row.model): row.scores[metric]
+              for row in rows if metric in row.scores}
+    found: dict[tuple, list[float]] = {}
+    for (*place, image, model), value in scores.items():
+        difference = value - scores[*place, image, BASELINE]
+        if model != BASELINE and math.isfinite(difference):
+            found.setdefault((*place, model), []).append(difference)
+    tables = []
+    for dataset, protocol in dict.fromkeys(key[:2] for key in found):
+        group = {key[2:]: values for key, values in found.items() if key[:2] == (dataset, protocol)}
+        qualities, models = (list(dict.fromkeys(key[i] for key in group)) for i in (0, 1))
+        cells = {key: f"{sum(values) / len(values):+.{entry.decimals}f} ({worst(values):+.{entry.decimals}f})"
+                 for key, values in group.items()}
+        lines = [_row(["", *(f"QF {quality}" for quality in qualities)]), _row(["---", *["---:"] * len(qualities)]),
+                 *(_row([model, *(cells.get((quality, model), "") for quality in qualities)]) for model in models)]
+        tables.append("\n".join([f"**{dataset}, {protocol}: {entry.heading} over the JPEG's, mean (worst image)**", "",
+                                 *lines]))
+    return "\n\n".join(tables)
 
 
 def to_json(measured: Sequence[Mean]) -> str:

@@ -9,7 +9,7 @@ from keras import ops
 from tfar import pixels
 from tfar.errors import RecipeError
 from tfar.models import argan, ep_gan, galteri, one_to_many, region_aware
-from tfar.recipes import Network
+from tfar.recipes import Network, Recipe, RegionAware
 
 BUILDERS = {
     "edge_cnn": region_aware.edge_cnn,
@@ -33,6 +33,23 @@ SYSTEMS = {
     **galteri.RECIPES,
     **one_to_many.RECIPES,
 }
+
+
+def named_recipe(name: str) -> Recipe:
+    """The recipe of one training by its name: ``SYSTEM:RECIPE``, of the region-aware system with ``.base`` or
+    ``.texture`` behind it; :class:`RecipeError` when there is none.
+    """
+    system, _, rest = name.partition(":")
+    kind, _, part = rest.partition(".")
+    recipe = SYSTEMS.get(system, {}).get(kind)
+    if isinstance(recipe, RegionAware):
+        recipe = {"base": recipe.base, "texture": recipe.texture}.get(part)
+    elif part:
+        recipe = None
+    if recipe is None:
+        known = ", ".join(f"{system}:{kind}" for system, kinds in SYSTEMS.items() for kind in kinds)
+        raise RecipeError(f"no recipe {name!r}; known, region-aware with .base or .texture behind it: {known}")
+    return recipe
 
 
 def build(network: Network) -> keras.Model:

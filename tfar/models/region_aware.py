@@ -24,6 +24,7 @@ Deviations and choices (what the text does not say):
   and draw larger patches than the paper.
 """
 
+import dataclasses
 import math
 
 import keras
@@ -309,54 +310,57 @@ def _practical(options: dict, *, precision: str, batch: int, base: Phase, textur
         texture_from_base=True)
 
 
-def _general() -> RegionAware:
-    """Every JPEG that people have, in the form that learns most per hour: the shipped preset ``general``.
+def _efficient(data: Data, *, filters: int, blocks: int, terms: dict, texture_terms: dict, fading: tuple = (),
+               base: tuple[dict, ...], texture_epochs: int, steps_per_epoch: int) -> RegionAware:
+    """The form that learns most per hour of a CPU: three scales of wide blocks, Muon, small batches, mostly on the grid.
 
-    Three scales with wide blocks, Muon, small batches of patches on the grid of their JPEG, and errors relative to the
-    JPEG's own. 124,472 multiplications per pixel for the base network.
+    ``scripts/compare_recipes.py`` measures it; README has what it printed.
     """
-    options = {"filters": 32, "blocks": 6, "head": 32, "norm": "none", "residual": True, "stride": 2, "scales": 3,
-               "expansion": 4}
-    data = Data(quality=(5, 95), quality_law="log-uniform", gray=0.3, double=0.15, aligned=0.9, patch=96, batch=8,
-                subsampling={"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2},
-                tables={"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1})
-    optimizer = Optimizer(kind="muon", average=0.999)
-    terms = {"relative_mse": 1.0, "edge": 0.1}
+    options = {"filters": filters, "blocks": blocks, "head": 32, "norm": "none", "residual": True, "stride": 2,
+               "scales": 3, "expansion": 4}
+    data = dataclasses.replace(data, aligned=0.9, patch=96, batch=8)
+    common = {"data": data, "optimizer": Optimizer(kind="muon", average=0.999), "steps_per_epoch": steps_per_epoch}
     return RegionAware(
         base=Recipe(
-            generator=Network(builder="edge_cnn", options=options), data=data, optimizer=optimizer,
-            phases=(Phase(epochs=60, terms=terms, learning_rate=2e-3, warmup=200),
-                    Phase(epochs=15, terms=terms, learning_rate=2e-3, decay="cosine")),
-            steps_per_epoch=500),
+            generator=Network(builder="edge_cnn", options=options),
+            phases=tuple(Phase(terms=terms, learning_rate=2e-3, **phase) for phase in base), **common),
         texture=Recipe(
             generator=Network(builder="texture_generator", options=options),
             discriminator=Network(builder="srgan_discriminator", options={"filters": 32}),
-            features=Features(perceptual="block3_conv3"), data=data, optimizer=optimizer,
-            phases=(Phase(
-                epochs=15,
-                terms={"relative_mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3},
-                fading=("perceptual", "texture", "adversarial"),
-                learning_rate=5e-4, discriminator_rate=2e-4, decay="cosine", warmup=100),),
-            steps_per_epoch=500, monitor="last"),
+            features=Features(perceptual="block3_conv3"),
+            phases=(Phase(epochs=texture_epochs, terms=texture_terms, fading=fading, learning_rate=5e-4,
+                          discriminator_rate=2e-4, decay="cosine", warmup=50),),
+            monitor="last", **common),
         texture_from_base=True)
 
 
 _BASE_TERMS = {"mse": 1.0, "edge": 1.0}
 _TEXTURE_TERMS = {"mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
+_EVERY_JPEG = Data(
+    quality=(5, 95), quality_law="log-uniform", gray=0.3, double=0.15,
+    subsampling={"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2},
+    tables={"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1})
 
 RECIPES = {
     "paper": _paper(),
-    "general": _general(),
+    "general": _efficient(
+        _EVERY_JPEG, filters=32, blocks=6, steps_per_epoch=500,
+        terms={"relative_mse": 1.0, "edge": 0.1},
+        base=({"epochs": 60, "warmup": 200}, {"epochs": 15, "decay": "cosine"}),
+        texture_terms={"relative_mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3},
+        fading=("perceptual", "texture", "adversarial"), texture_epochs=15),
     "gpu": _practical(
         {}, precision="mixed_bfloat16", batch=64, steps_per_epoch=500,
         base=Phase(epochs=40, terms=_BASE_TERMS, learning_rate=8e-4, decay="cosine", warmup=500),
         texture=Phase(epochs=20, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=500)),
-    "cpu": _practical(
-        {"blocks": 8, "head": 64}, precision="mixed_bfloat16", batch=16, steps_per_epoch=500,
-        base=Phase(epochs=20, terms=_BASE_TERMS, learning_rate=1e-3, decay="cosine", warmup=250),
-        texture=Phase(epochs=10, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=250)),
-    "demo": _practical(
-        {"filters": 32, "blocks": 4, "head": 32}, precision="float32", batch=16, steps_per_epoch=100,
-        base=Phase(epochs=8, terms=_BASE_TERMS, learning_rate=2e-3, decay="cosine", warmup=50),
-        texture=Phase(epochs=1, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=20)),
+    "cpu": _efficient(
+        Data(gray=0.5), filters=32, blocks=6, steps_per_epoch=500,
+        terms={"mse": 1.0, "edge": 0.1},
+        base=({"epochs": 20, "decay": "cosine", "warmup": 300},),
+        texture_terms=_TEXTURE_TERMS, texture_epochs=8),
+    "demo": _efficient(
+        Data(gray=0.5), filters=16, blocks=5, steps_per_epoch=100,
+        terms={"mse": 1.0, "edge": 0.1},
+        base=({"epochs": 12, "decay": "cosine", "warmup": 50},),
+        texture_terms=_TEXTURE_TERMS, texture_epochs=2),
 }

@@ -3,7 +3,7 @@
     recipe.json          what is trained
     checkpoints/000012/  after epoch 12: networks, optimizers, state.json; the newest two are kept
     best.weights.h5      the (averaged) generator at the best epoch on the held-out patches
-    log.csv              one row per epoch
+    log.csv              one row per epoch: losses, and the CPU-seconds of its steps
     tensorboard/         the same, with sample images: tensorboard --logdir RUN
 """
 
@@ -253,7 +253,10 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Writes one row of ``log.csv`` and one step of the TensorBoard log per epoch, with sample images."""
+    """Writes one row of ``log.csv`` and one step of the TensorBoard log per epoch, with sample images.
+
+    ``cpu_seconds`` is the CPU time of all threads during the steps of the epoch, without its validation.
+    """
 
     def __init__(self, run: Run, validation: tuple[dict[str, np.ndarray], np.ndarray]):
         super().__init__()
@@ -263,8 +266,14 @@ class EpochLog(keras.callbacks.Callback):
         self.original = original[:SAMPLES]
         self.board = TensorBoardLog(run.folder / "tensorboard")
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.process_time()
+
+    def on_test_begin(self, logs=None):
+        self.cpu_seconds = time.process_time() - self.started
+
     def on_epoch_end(self, epoch, logs=None):
-        values = {name: float(value) for name, value in logs.items()}
+        values = {name: float(value) for name, value in logs.items()} | {"cpu_seconds": self.cpu_seconds}
         self._append_row({"epoch": epoch + 1, **values})
         x = {**self.x, "jpeg": pixels.to_float(self.x["jpeg"])}
         restored = call(self.model.averaged_generator, x)["image"]

@@ -1,0 +1,98 @@
+"""Pack a training into one small folder for a machine that has PyTorch and a GPU and nothing else.
+
+    python scripts/pack_for_gpu.py pack region-aware:general.base --data PHOTOS
+    python scripts/pack_for_gpu.py pack region-aware:general.base --data PHOTOS --initial RUN --megabytes 60
+
+The folder holds the recipe, the package, as many photographs as fit (chosen by a hash of their names), the weights to
+start from, those of the feature network, the wheels of Keras and its needs (pip downloads them), and train_packed.py. On the other
+machine:
+
+    cd pack && python -m pip install --no-deps --target site wheels/*.whl
+    KERAS_BACKEND=torch PYTHONPATH=site:. python train_packed.py --minutes 8 --out OUT
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tfar.cli import exit_code, start_backend
+from tfar.errors import TfarError
+
+WHEELS = ("keras", "absl-py", "rich", "markdown-it-py", "mdurl", "pygments", "namex", "h5py", "optree", "ml-dtypes",
+          "packaging", "typing-extensions", "pillow")
+MEGABYTE = 1 << 20
+
+
+def download_wheels(folder: Path, python: str):
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+               "--only-binary=:all:", "--python-version", python, "--platform", "manylinux_2_28_x86_64",
+               "--platform", "manylinux2014_x86_64", "--dest", str(folder), *WHEELS]
+    if subprocess.run(command).returncode:
+        raise TfarError("pip could not download the wheels; --no-wheels leaves them out")
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def copy_images(source: str, folder: Path, budget: int, patch: int) -> int:
+    """Copy photographs, in the order in which they would be held out, until the budget is spent; returns how many."""
+    from tfar.data.sources import load_split
+
+    training, held_out = load_split(source, 0.0, patch)
+    folder.mkdir()
+    for count, image in enumerate(training + held_out):
+        file = Path(image.name)
+        budget -= file.stat().st_size
+        if budget < 0:
+            return count
+        shutil.copyfile(file, folder / f"{file.parent.name}-{file.name}")
+    return len(training + held_out)
+
+
+def run(arguments):
+    start_backend()
+    import tfar
+    from tfar import recipes
+    from tfar.models import named_recipe
+    from tfar.presets import load
+    from tfar.training.runs import Run
+    from tfar.training.trainer import Trainer
+
+    out = Path(arguments.out)
+    if out.exists():
+        raise TfarError(f"{out}: exists already; choose another folder")
+    recipe = recipes.override(named_recipe(arguments.recipe), ["data.source=images", *arguments.assignments])
+    trainer = Trainer(recipe)
+    if arguments.initial:
+        source = Path(arguments.initial)
+        network = Run(source).best_generator() if (source / "recipe.json").exists() else load(source)
+        trainer.generator.set_weights(network.get_weights())
+    out.mkdir(parents=True)
+    if not arguments.no_wheels:
+        download_wheels(out / "wheels", arguments.python)
+    shutil.copytree(Path(tfar.__file__).parent, out / "tfar", ignore=shutil.ignore_patterns("__pycache__", "saved_models"))
+    shutil.copyfile(Path(__file__).with_name("train_packed.py"), out / "train_packed.py")
+    trainer.generator.save_weights(out / "initial.weights.h5")
+    if trainer.features is not None:
+        recipe = recipes.override(recipe, ["features.weights=features.weights.h5"])
+        [vgg] = (layer for layer in trainer.features.layers if layer.weights)
+        vgg.save_weights(out / "features.weights.h5")
+    (out / "recipe.json").write_text(recipes.to_json(recipe))
+    images = copy_images(arguments.data, out / "images", arguments.megabytes * MEGABYTE - size(out), recipe.data.patch)
+    print(f"{out}: {images} photographs, {size(out) / MEGABYTE:.1f} MB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", metavar="FOLDER", help="to make")
+    parser.add_argument("recipe", metavar="SYSTEM:RECIPE[.PART]", help="such as region-aware:general.base")
+    parser.add_argument("--data", required=True, metavar="PHOTOS", help="a folder of photographs")
+    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", dest="assignments")
+    parser.add_argument("--initial", metavar="RUN", help="a run, preset or .keras file to start from")
+    parser.add_argument("--megabytes", type=int, default=60, help="size of the folder, at most (default: %(default)s)")
+    parser.add_argument("--python", default="3.12", metavar="VERSION", help="of the other machine (default: 3.12)")
+    parser.add_argument("--no-wheels", action="store_true", help="Keras is there already")
+    sys.exit(exit_code(run, parser.parse_args()))
