@@ -5,5 +5,5 @@ presets = "tfar.saved_models"
 setup(
     packages=[*find_packages(include=["tfar", "tfar.*"]), presets],
     package_dir={presets: "saved_models"},
-    package_data={presets: ["*/*"], "tfar.evaluation": ["*.css", "*.csv", "*.html", "*.js"]},
+    package_data={presets: ["*/*"], "tfar.evaluation": ["*.csv"], "tfar.reports": ["templates/*"]},
 )

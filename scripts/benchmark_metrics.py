@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tfar.cli import exit_code, start_backend
+from tfar import backend
+from tfar.cli import exit_code
 from tfar.presets import DEFAULT
 
 LUMA_METRICS = ("psnr", "psnr_b", "e_psnr", "ssim", "ssim_gaussian", "ms_ssim")
@@ -29,17 +30,17 @@ def timed(spent, name, function, *arguments):
 
 
 def run(options):
-    start_backend()
-    from tfar.data.sources import image_files, read_image
+    backend.start()
     from tfar.evaluation import protocols
     from tfar.evaluation.contestants import contestant
-    from tfar.evaluation.metrics import choose
-    from tfar.evaluation.perceptual import perceptual_metrics
+    from tfar.images.read import image_files, read_image
+    from tfar.metrics.catalogue import choose
+    from tfar.metrics.weights import perceptual_metrics
 
     given = perceptual_metrics(options.weights, options.metrics) if options.weights else None
     metrics = choose(options.metrics, given)
     models = {name: contestant(name) for name in options.models}
-    files = image_files(Path(options.folder))[:options.limit]
+    files = image_files(Path(options.folder))[: options.limit]
     restoring, scoring = Counter(), {name: Counter() for name in models}
     for file in files:
         trial = protocols.gray(read_image(file), 10)
@@ -61,8 +62,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", help="originals")
     parser.add_argument("--preset", nargs="+", default=[DEFAULT], metavar="MODEL", dest="models")
-    parser.add_argument("--metrics", nargs="+", default=LUMA_METRICS, metavar="NAME",
-                        help="those of luma, flip, lpips, lpips_vgg or dists (default: all of luma)")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=LUMA_METRICS,
+        metavar="NAME",
+        help="those of luma, flip, lpips, lpips_vgg or dists (default: all of luma)",
+    )
     parser.add_argument("--weights", metavar="FOLDER", help="weights of LPIPS and DISTS")
     parser.add_argument("--limit", type=int, metavar="N", help="take the first N images only")
     sys.exit(exit_code(run, parser.parse_args()))

@@ -14,7 +14,8 @@ import dataclasses
 import sys
 import time
 
-from tfar.cli import exit_code, start_backend
+from tfar import backend
+from tfar.cli import exit_code
 
 
 def cpu_seconds(function, count: int) -> float:
@@ -47,7 +48,8 @@ class Timing:
 
         self.cpu, self.wall = [], []
         self.callback = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: self._begin(), on_epoch_end=lambda epoch, logs: self._end())
+            on_epoch_begin=lambda epoch, logs: self._begin(), on_epoch_end=lambda epoch, logs: self._end()
+        )
 
     def _begin(self):
         self.started = time.process_time(), time.perf_counter()
@@ -58,7 +60,7 @@ class Timing:
 
 
 def run(arguments):
-    start_backend()
+    backend.start()
     import tensorflow as tf
 
     from tfar.data.patches import Patches, tf_dataset
@@ -81,11 +83,19 @@ def run(arguments):
     numbers = iter(range(arguments.batches, 10**9))
     batches = cpu_seconds(lambda: patches.batch(next(numbers)), steps)
     timing = Timing()
-    trainer.fit(tf_dataset(patches, 0, 3 * steps), epochs=3, steps_per_epoch=steps, shuffle=False, verbose=2,
-                callbacks=[timing.callback, StopOnNonFinite(Run("unused", recipe))])
+    trainer.fit(
+        tf_dataset(patches, 0, 3 * steps),
+        epochs=3,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=2,
+        callbacks=[timing.callback, StopOnNonFinite(Run("unused", recipe))],
+    )
     whole, wall = (sum(seconds[1:]) / len(seconds[1:]) / steps for seconds in (timing.cpu, timing.wall))
 
-    print(f"recipe {arguments.recipe}, data {arguments.data}, {data.batch} patches of {data.patch}x{data.patch} per step")
+    print(
+        f"recipe {arguments.recipe}, data {arguments.data}, {data.batch} patches of {data.patch}x{data.patch} per step"
+    )
     print(f"pipeline    {pipeline:8.1f} patches per second")
     print(f"training    {data.batch / wall:8.1f} patches per second ({wall:.3f} s per step)")
     print(f"ratio       {pipeline * wall / data.batch:8.1f}")

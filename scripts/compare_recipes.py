@@ -1,12 +1,12 @@
 """Compare recipes at equal CPU time: which of them learns most?
 
-    python scripts/compare_recipes.py region-aware:cpu.base region-aware:demo.base --data PHOTOS --seconds 300 --out FOLDER
+    python scripts/compare_recipes.py region-aware:cpu.base region-aware:demo.base --data PHOTOS --seconds 300
     python scripts/compare_recipes.py "region-aware:cpu.base" "region-aware:cpu.base optimizer.kind=adam" --data PHOTOS
 
-A contestant is SYSTEM:RECIPE, of the region-aware system SYSTEM:RECIPE.base or SYSTEM:RECIPE.texture, in quotation marks
-with fields to override. Each is trained with its first phase's losses and rate for the same CPU time: the time of a step
-is measured, the number of steps follows, the rate rises over the first 3% of them and falls to zero along a cosine. So
-no training is cut off before its end. Scores are those of crops of the held-out images.
+A contestant is SYSTEM:RECIPE, of the region-aware system SYSTEM:RECIPE.base or SYSTEM:RECIPE.texture, in quotation
+marks with fields to override. Each is trained with its first phase's losses and rate for the same CPU time: the time of
+a step is measured, the number of steps follows, the rate rises over the first 3% of them and falls to zero along a
+cosine. So no training is cut off before its end. Scores are those of crops of the held-out images.
 
 The folder gets a run of each contestant, results.md and curves.png (needs matplotlib): the PSNR on held-out patches
 against the CPU time.
@@ -20,7 +20,8 @@ import sys
 import time
 from pathlib import Path
 
-from tfar.cli import exit_code, start_backend
+from tfar import backend
+from tfar.cli import exit_code
 
 CROP = 192
 EPOCHS = 6
@@ -41,8 +42,7 @@ def contestant(text: str, arguments):
 def timed(recipe, seconds: float):
     """The recipe with one phase of the number of steps that take a CPU time."""
     steps = max(round(seconds / step_seconds(recipe)), EPOCHS)
-    phase = dataclasses.replace(
-        recipe.phases[0], epochs=EPOCHS, decay="cosine", warmup=max(round(0.03 * steps), 1))
+    phase = dataclasses.replace(recipe.phases[0], epochs=EPOCHS, decay="cosine", warmup=max(round(0.03 * steps), 1))
     return dataclasses.replace(recipe, phases=(phase,), steps_per_epoch=steps // EPOCHS)
 
 
@@ -60,8 +60,14 @@ def step_seconds(recipe) -> float:
     patches = Patches(images, recipe.data, channels=trainer.generator.input_shape[-1])
     times = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: times.append(time.process_time()))
-    trainer.fit(tf_dataset(patches, 0, WARM + PROBE), epochs=1, steps_per_epoch=WARM + PROBE, shuffle=False, verbose=0,
-                callbacks=[watch])
+    trainer.fit(
+        tf_dataset(patches, 0, WARM + PROBE),
+        epochs=1,
+        steps_per_epoch=WARM + PROBE,
+        shuffle=False,
+        verbose=0,
+        callbacks=[watch],
+    )
     return (times[-1] - times[WARM - 1]) / PROBE
 
 
@@ -100,10 +106,10 @@ def plot(file: Path, curves: dict):
 
 
 def run(arguments):
-    start_backend()
-    from tfar.evaluation import tables
+    backend.start()
+    from tfar.evaluation.benchmark import score_layers
     from tfar.evaluation.results import BASELINE, means
-    from tfar.jobs import score_layers
+    from tfar.reports import tables
     from tfar.training.runs import Run
 
     recipes = {text: contestant(text, arguments) for text in arguments.recipes}
@@ -111,10 +117,17 @@ def run(arguments):
     for number, (text, recipe) in enumerate(recipes.items(), start=1):
         trained = Run(Path(arguments.out) / f"run-{number}", timed(recipe, arguments.seconds))
         trained.train(verbose=2)
-        measured = score_layers(trained.network(), list(crops(recipe, arguments.images)), qualities=arguments.quality,
-                                names=arguments.protocol)
-        rows += [dataclasses.replace(row, model=text if row.model != BASELINE else BASELINE)
-                 for row in measured if number == 1 or row.model != BASELINE]
+        measured = score_layers(
+            trained.network(),
+            list(crops(recipe, arguments.images)),
+            qualities=arguments.quality,
+            names=arguments.protocol,
+        )
+        rows += [
+            dataclasses.replace(row, model=text if row.model != BASELINE else BASELINE)
+            for row in measured
+            if number == 1 or row.model != BASELINE
+        ]
         curves[text] = curve(trained)
         steps = trained.recipe.epochs * trained.recipe.steps_per_epoch
         notes.append(f"{text}: {steps} steps, {curves[text][0][-1]:.0f} CPU-seconds")

@@ -15,15 +15,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfar.cli import exit_code, starting_backend
-from tfar.data.sources import image_files
+from tfar import backend
+from tfar.cli import exit_code
 from tfar.errors import TfarError
+from tfar.images.read import image_files
 from tfar.storage import write_atomically
 
 
 def find_faces(image):
     """Class 0, score and box of each face: the more windows on it the cascade accepts, the higher the score."""
     from skimage import data, feature
+
     cascade, scores = feature.Cascade(data.lbp_frontal_face_cascade_filename()), {}
     for windows in (1, 2, 4, 8, 16):
         for face in cascade.detect_multi_scale(image, 1.2, 1, (32, 32), image.shape[:2], windows):
@@ -33,7 +35,7 @@ def find_faces(image):
 
 def yolo(file):
     """A function that gives class, score and box of the objects in an image, and the number of classes."""
-    with starting_backend():
+    with backend.starting():
         import onnxruntime
         import tensorflow as tf
     session = onnxruntime.InferenceSession(file, providers=onnxruntime.get_available_providers())
@@ -51,6 +53,7 @@ def yolo(file):
         apart = 1e4 * kinds[:, None]  # boxes of two classes never suppress each other
         best = tf.image.non_max_suppression(np.float32(np.hstack([low, low + size]) + apart), scores, 300, 0.7, 0.001)
         return [(kinds[i], float(scores[i]), [*low[i].tolist(), *size[i].tolist()]) for i in best.numpy()]
+
     return find, classes
 
 
@@ -65,8 +68,10 @@ def run(options):
         for image_id, stem in ((entry["id"], Path(entry["file_name"]).stem) for entry in annotations["images"]):
             if stem not in files:
                 raise TfarError(f"{folder}: no image {stem}")
-            results += [{"image_id": image_id, "category_id": categories[kind], "score": score, "bbox": box}
-                        for kind, score, box in find(np.asarray(Image.open(files[stem]).convert("RGB")))]
+            results += [
+                {"image_id": image_id, "category_id": categories[kind], "score": score, "bbox": box}
+                for kind, score, box in find(np.asarray(Image.open(files[stem]).convert("RGB")))
+            ]
         write_atomically(Path(options.output, f"{label}.json"), lambda part: part.write_text(json.dumps(results)))
 
 

@@ -4,8 +4,8 @@
     python scripts/pack_for_gpu.py pack region-aware:general.base --data PHOTOS --initial RUN --megabytes 60
 
 The folder holds the recipe, the package, as many photographs as fit (chosen by a hash of their names), the weights to
-start from, those of the feature network, the wheels of Keras and its needs (pip downloads them), and train_packed.py. On the other
-machine:
+start from, those of the feature network, the wheels of Keras and its needs (pip downloads them), and train_packed.py.
+On the other machine:
 
     cd pack && python -m pip install --no-deps --target site wheels/*.whl
     KERAS_BACKEND=torch PYTHONPATH=site:. python train_packed.py --minutes 8 --out OUT
@@ -17,18 +17,48 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfar.cli import exit_code, start_backend
+from tfar import backend
+from tfar.cli import exit_code
 from tfar.errors import TfarError
 
-WHEELS = ("keras", "absl-py", "rich", "markdown-it-py", "mdurl", "pygments", "namex", "h5py", "optree", "ml-dtypes",
-          "packaging", "typing-extensions", "pillow")
+WHEELS = (
+    "keras",
+    "absl-py",
+    "rich",
+    "markdown-it-py",
+    "mdurl",
+    "pygments",
+    "namex",
+    "h5py",
+    "optree",
+    "ml-dtypes",
+    "packaging",
+    "typing-extensions",
+    "pillow",
+)
 MEGABYTE = 1 << 20
 
 
 def download_wheels(folder: Path, python: str):
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--only-binary=:all:", "--python-version", python, "--platform", "manylinux_2_28_x86_64",
-               "--platform", "manylinux2014_x86_64", "--dest", str(folder), *WHEELS]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--python-version",
+        python,
+        "--platform",
+        "manylinux_2_28_x86_64",
+        "--platform",
+        "manylinux2014_x86_64",
+        "--dest",
+        str(folder),
+        *WHEELS,
+    ]
     if subprocess.run(command).returncode:
         raise TfarError("pip could not download the wheels; --no-wheels leaves them out")
 
@@ -53,7 +83,7 @@ def copy_images(source: str, folder: Path, budget: int, patch: int) -> int:
 
 
 def run(arguments):
-    start_backend()
+    backend.start()
     import tfar
     from tfar import recipes
     from tfar.models import named_recipe
@@ -73,7 +103,9 @@ def run(arguments):
     out.mkdir(parents=True)
     if not arguments.no_wheels:
         download_wheels(out / "wheels", arguments.python)
-    shutil.copytree(Path(tfar.__file__).parent, out / "tfar", ignore=shutil.ignore_patterns("__pycache__", "saved_models"))
+    shutil.copytree(
+        Path(tfar.__file__).parent, out / "tfar", ignore=shutil.ignore_patterns("__pycache__", "saved_models")
+    )
     shutil.copyfile(Path(__file__).with_name("train_packed.py"), out / "train_packed.py")
     trainer.generator.save_weights(out / "initial.weights.h5")
     if trainer.features is not None:

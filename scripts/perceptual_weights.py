@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfar.cli import exit_code, start_backend
+from tfar import backend
+from tfar.cli import exit_code
 from tfar.errors import TfarError
 from tfar.storage import write_atomically
 
@@ -51,7 +52,7 @@ def arrays(package, file):
 
 
 def run(arguments):
-    start_backend()
+    backend.start()
     try:
         import DISTS_pytorch
         import lpips
@@ -74,6 +75,10 @@ def run(arguments):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="gets lpips_alex.npz, lpips_vgg.npz, dists.npz "
-                        "and vgg16_notop.weights.h5")
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        help="gets lpips_alex.npz, lpips_vgg.npz, dists.npz and vgg16_notop.weights.h5",
+    )
     sys.exit(exit_code(run, parser.parse_args()))

@@ -12,7 +12,8 @@ comparison picture into the run folder.
 import argparse
 import sys
 
-from tfar.cli import add_training_arguments, exit_code, train
+from tfar.cli import exit_code
+from tfar.commands.train import add_training_arguments, run
 
 SYSTEMS = ("argan",)
 
@@ -20,4 +21,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("system", nargs="?", default=SYSTEMS[0], choices=SYSTEMS, help="default: %(default)s")
     add_training_arguments(parser)
-    sys.exit(exit_code(train, parser.parse_args()))
+    sys.exit(exit_code(run, parser.parse_args()))

@@ -1,7 +1,7 @@
 """Train what pack_for_gpu.py has packed, for a number of minutes, on a machine with PyTorch and a GPU.
 
     KERAS_BACKEND=torch PYTHONPATH=site:. python train_packed.py --minutes 8 --out OUT
-    KERAS_BACKEND=torch PYTHONPATH=site:. python train_packed.py --minutes 8 --out OUT2 --state OUT    # goes on from there
+    KERAS_BACKEND=torch PYTHONPATH=site:. python train_packed.py --minutes 8 --out OUT2 --state OUT   # goes on
 
 Run it in the packed folder. Processes cut and code patches into a pool that stays on the card; steps draw their batches
 from it while older patches are replaced. The step is one graph (tfar/training/captured.py). The learning rate rises and
@@ -91,13 +91,22 @@ class Pool:
 
 def variables(trainer) -> dict:
     """Everything that a training goes on from, by name, without the learning rates."""
-    groups = {"generator": trainer.generator.weights, "average": trainer.averaged_generator.weights,
-              "generator_optimizer": trainer.optimizer.variables}
+    groups = {
+        "generator": trainer.generator.weights,
+        "average": trainer.averaged_generator.weights,
+        "generator_optimizer": trainer.optimizer.variables,
+    }
     if trainer.adversarial:
-        groups |= {"discriminator": trainer.discriminator.weights,
-                   "discriminator_optimizer": trainer.discriminator_optimizer.variables}
-    return {f"{group}/{i}": variable for group, values in groups.items() for i, variable in enumerate(values)
-            if not variable.path.endswith("learning_rate")}
+        groups |= {
+            "discriminator": trainer.discriminator.weights,
+            "discriminator_optimizer": trainer.discriminator_optimizer.variables,
+        }
+    return {
+        f"{group}/{i}": variable
+        for group, values in groups.items()
+        for i, variable in enumerate(values)
+        if not variable.path.endswith("learning_rate")
+    }
 
 
 def save(trainer, out: Path, batches: int):
@@ -172,8 +181,10 @@ def main(arguments):
 
     context = multiprocessing.get_context("spawn")
     queue = context.Queue(maxsize=64)
-    workers = [context.Process(target=work, args=(i, arguments.workers, batches, queue), daemon=True)
-               for i in range(arguments.workers)]
+    workers = [
+        context.Process(target=work, args=(i, arguments.workers, batches, queue), daemon=True)
+        for i in range(arguments.workers)
+    ]
     for worker in workers:
         worker.start()
     images, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
@@ -196,11 +207,23 @@ def main(arguments):
             if device == "cuda":
                 torch.cuda.synchronize()
             validated = passed
-            log.append({"seconds": round(passed, 1), "steps": steps, "batches": batches + pool.received,
-                        "val_psnr": round(validate(trainer, validation, 16), 4)})
+            log.append(
+                {
+                    "seconds": round(passed, 1),
+                    "steps": steps,
+                    "batches": batches + pool.received,
+                    "val_psnr": round(validate(trainer, validation, 16), 4),
+                }
+            )
             print(log[-1], flush=True)
-    log.append({"seconds": round(time.monotonic() - begun, 1), "steps": steps, "batches": batches + pool.received,
-                "val_psnr": round(validate(trainer, validation, 16), 4)})
+    log.append(
+        {
+            "seconds": round(time.monotonic() - begun, 1),
+            "steps": steps,
+            "batches": batches + pool.received,
+            "val_psnr": round(validate(trainer, validation, 16), 4),
+        }
+    )
     print(log[-1], flush=True)
     save(trainer, out, batches + pool.received)
     with open(out / "log.csv", "w", newline="") as file:
@@ -216,9 +239,16 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, required=True, help="of this call, all in all")
     parser.add_argument("--out", required=True, metavar="FOLDER")
     parser.add_argument("--state", metavar="FOLDER", help="the --out of an earlier call, to go on from")
-    parser.add_argument("--reserve", type=float, default=45, metavar="SECONDS",
-                        help="kept for the last validation and the files (default: %(default)s)")
+    parser.add_argument(
+        "--reserve",
+        type=float,
+        default=45,
+        metavar="SECONDS",
+        help="kept for the last validation and the files (default: %(default)s)",
+    )
     parser.add_argument("--phase", type=int, default=0, help="of the recipe (default: %(default)s)")
-    parser.add_argument("--pool", type=int, default=65536, metavar="N", help="patches on the card (default: %(default)s)")
+    parser.add_argument(
+        "--pool", type=int, default=65536, metavar="N", help="patches on the card (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=int, default=max(os.cpu_count() - 1, 1), help="(default: %(default)s)")
     main(parser.parse_args())

@@ -13,10 +13,11 @@ SavedModel and TFLite exports and a comparison picture into the run folder.
 import argparse
 import sys
 
-from tfar.cli import add_training_arguments, exit_code, train
+from tfar.cli import exit_code
+from tfar.commands.train import add_training_arguments, run
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.set_defaults(system="region-aware")
     add_training_arguments(parser)
-    sys.exit(exit_code(train, parser.parse_args()))
+    sys.exit(exit_code(run, parser.parse_args()))

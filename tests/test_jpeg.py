@@ -74,10 +74,20 @@ def test_decode_gives_rgb_for_a_cmyk_file():
     np.testing.assert_allclose(red, np.broadcast_to([255, 0, 0], (5, 9, 3)), atol=2)
 
 
-@pytest.mark.parametrize("image", [
-    COLOR.astype(np.float32), GRAY.astype(np.uint16), GRAY[0], GRAY[..., None], np.dstack([GRAY, GRAY]),
-    np.dstack([COLOR, GRAY]), COLOR[None], COLOR[:0]],
-    ids=["float", "uint16", "row", "1 channel", "2 channels", "4 channels", "batch", "empty"])
+@pytest.mark.parametrize(
+    "image",
+    [
+        COLOR.astype(np.float32),
+        GRAY.astype(np.uint16),
+        GRAY[0],
+        GRAY[..., None],
+        np.dstack([GRAY, GRAY]),
+        np.dstack([COLOR, GRAY]),
+        COLOR[None],
+        COLOR[:0],
+    ],
+    ids=["float", "uint16", "row", "1 channel", "2 channels", "4 channels", "batch", "empty"],
+)
 def test_other_images_are_refused(image):
     with pytest.raises(ValueError, match="image"):
         jpeg.encode(image, 10)
@@ -96,6 +106,7 @@ def test_other_subsamplings_are_refused(image):
 
 
 # Quantisation tables.
+
 
 @pytest.mark.parametrize("tables", jpeg.TABLES)
 @pytest.mark.parametrize("quality", [1, 10, 50, 75, 96, 100])
@@ -186,6 +197,7 @@ def test_the_table_of_what_is_no_image_is_an_error(tmp_path):
 
 # Coefficients and their intervals.
 
+
 def blocks_of(luma):
     """The 8x8 blocks of ``(B, H, W)``: ``(B, H/8, W/8, 8, 8)``."""
     batch, height, width = luma.shape
@@ -268,7 +280,8 @@ def test_interval_excess_of_color_is_that_of_its_luma():
     luma = [image @ np.float32([0.299, 0.587, 0.114])[:, None] for image in (given, restored)]
     table = np.stack([jpeg.luma_table(quality) for quality in (10, 40, 80)])
     np.testing.assert_allclose(
-        jpeg.interval_excess(given, restored, table), jpeg.interval_excess(*luma, table), rtol=1e-3, atol=1)
+        jpeg.interval_excess(given, restored, table), jpeg.interval_excess(*luma, table), rtol=1e-3, atol=1
+    )
 
 
 # What a restoration must not change.
@@ -301,8 +314,9 @@ def test_the_share_outside_the_intervals_is_that_of_the_coefficients():
     assert share_outside_interval(*in_color, table) == pytest.approx(1 / (6 * 64))
 
 
-@pytest.mark.parametrize("shape, other", [((7, 30), (7, 30)), ((30, 7, 3), (30, 7, 3)), ((16, 16), (16, 17)),
-                                          ((16, 16), (16, 16, 3))])
+@pytest.mark.parametrize(
+    "shape, other", [((7, 30), (7, 30)), ((30, 7, 3), (30, 7, 3)), ((16, 16), (16, 17)), ((16, 16), (16, 16, 3))]
+)
 def test_images_without_a_block_or_of_different_shapes_have_no_share(shape, other):
     with pytest.raises(ValueError, match="8x8 pixels|differ in shape"):
         share_outside_interval(np.zeros(shape, np.uint8), np.zeros(other, np.uint8), jpeg.luma_table(10))

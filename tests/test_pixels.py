@@ -49,8 +49,9 @@ def test_to_luma_stays_in_the_range_of_the_image():
     np.testing.assert_allclose(pixels.to_255(in_one), in_255, atol=1e-3)
 
 
-@pytest.mark.parametrize("rgb, luma", [
-    ((0, 0, 0), 16), ((255, 255, 255), 235), ((255, 0, 0), 81), ((0, 255, 0), 145), ((0, 0, 255), 41)])
+@pytest.mark.parametrize(
+    "rgb, luma", [((0, 0, 0), 16), ((255, 255, 255), 235), ((255, 0, 0), 81), ((0, 255, 0), 145), ((0, 0, 255), 41)]
+)
 def test_studio_luma_of_primary_colors(rgb, luma):
     result = pixels.studio_luma(np.full((4, 5, 3), rgb, np.uint8))
     assert result.dtype == np.uint8

@@ -13,8 +13,8 @@ from skimage import data
 import tfar
 from tfar import presets, recipes
 from tfar.errors import CheckpointError, ImageError
-from tfar.evaluation.metrics import psnr
 from tfar.jpeg import compress
+from tfar.metrics.fidelity import psnr
 from tfar.models.region_aware import srgan_discriminator
 from tfar.recipes import Recipe, RegionAware
 from tfar.restoration.restorer import Restorer
@@ -108,8 +108,9 @@ def write_classifier(path):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(path)
 
 
-@pytest.mark.parametrize("spoil", [write_nothing, write_text, write_other_zip, write_truncated, write_discriminator,
-                                   write_classifier])
+@pytest.mark.parametrize(
+    "spoil", [write_nothing, write_text, write_other_zip, write_truncated, write_discriminator, write_classifier]
+)
 def test_file_that_is_no_restoring_network_is_named_in_one_line(shelf, spoil):
     path = shelf / "a" / "model.keras"
     spoil(path)

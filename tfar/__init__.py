@@ -1,8 +1,8 @@
 """tfar: takes the damage of JPEG compression out of photographs.
 
-    import tfar
-    restored = tfar.restore("photo.jpg")            # uint8 array (H, W, 3) or (H, W)
-    restored = tfar.restore(array, layer="base")    # uint8 array in, same shape out
+import tfar
+restored = tfar.restore("photo.jpg")            # uint8 array (H, W, 3) or (H, W)
+restored = tfar.restore(array, layer="base")    # uint8 array in, same shape out
 """
 
 from pathlib import Path
@@ -25,8 +25,9 @@ def __getattr__(name: str):
     return Restorer
 
 
-def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-aware-q10",
-            layer: str | None = None, seed: int = 0) -> np.ndarray:
+def restore(
+    image: np.ndarray | str | Path, *, preset: str | Path = "region-aware-q10", layer: str | None = None, seed: int = 0
+) -> np.ndarray:
     """Restore an image that JPEG has damaged.
 
     Args:
@@ -42,7 +43,7 @@ def restore(image: np.ndarray | str | Path, *, preset: str | Path = "region-awar
         ImageError: when the file is no readable image, or the array has another dtype or shape.
         CheckpointError: when there is no such preset.
     """
-    from tfar.data.sources import read_image
+    from tfar.images.read import read_image
     from tfar.restoration.restorer import Restorer
 
     pixels = image if isinstance(image, np.ndarray) else read_image(image)

@@ -18,7 +18,8 @@ SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 TABLES = ("standard", "mozjpeg", "photoshop")
 QUALITY_LAWS = ("uniform", "log-uniform")
 LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
-OPEN_FIELDS = (["options"], ["terms"], ["subsampling"], ["tables"])  # mappings whose keys are checked where they are used
+# Mappings whose keys are checked where they are used.
+OPEN_FIELDS = (["options"], ["terms"], ["subsampling"], ["tables"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,8 +332,10 @@ def _parse(kind, value, path: str):
 def _require_shares(name: str, shares: dict[str, float], known: tuple[str, ...]):
     unknown = [key for key in shares if key not in known]
     _require(not unknown, f"{name} must be one of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
-    _require(min(shares.values(), default=0) >= 0 and sum(shares.values()) > 0,
-             f"{name} needs shares of which none is negative and one is positive, got {shares}")
+    _require(
+        min(shares.values(), default=0) >= 0 and sum(shares.values()) > 0,
+        f"{name} needs shares of which none is negative and one is positive, got {shares}",
+    )
 
 
 def _require(condition: bool, message: str):

@@ -40,8 +40,15 @@ class Patches:
         noise: draw the noise that a one-to-many network takes, too.
     """
 
-    def __init__(self, images: Sequence[SourceImage], data: recipes.Data, *, seed: int = 0, channels: int = 3,
-                 noise: bool = False):
+    def __init__(
+        self,
+        images: Sequence[SourceImage],
+        data: recipes.Data,
+        *,
+        seed: int = 0,
+        channels: int = 3,
+        noise: bool = False,
+    ):
         self.images = list(images)
         self.data = data
         self.seed = seed
@@ -95,8 +102,10 @@ class Patches:
         if data.augment:
             image = np.rot90(image[:, ::-1] if rng.integers(2) else image, rng.integers(4))
         grid = jpeg.BLOCK if aligned else 1
-        place = [int(rng.integers(max(side - moved - data.patch, 0) // grid + 1)) * grid
-                 for side, moved in zip(image.shape[:2], shift)]
+        place = [
+            int(rng.integers(max(side - moved - data.patch, 0) // grid + 1)) * grid
+            for side, moved in zip(image.shape[:2], shift)
+        ]
         shift = [min(moved, side - data.patch - start) for moved, side, start in zip(shift, image.shape[:2], place)]
 
         original = _Original(image, gray)
@@ -203,7 +212,8 @@ def tf_dataset(patches: Patches, start: int, stop: int):
     def load(index):
         arrays = tf.nest.flatten(example)
         loaded = tf.numpy_function(
-            lambda i: tf.nest.flatten(patches.batch(i)), [index], [array.dtype for array in arrays])
+            lambda i: tf.nest.flatten(patches.batch(i)), [index], [array.dtype for array in arrays]
+        )
         shaped = [tf.ensure_shape(tensor, array.shape) for tensor, array in zip(loaded, arrays)]
         return tf.nest.pack_sequence_as(example, shaped)
 

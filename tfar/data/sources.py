@@ -11,15 +11,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from tfar.errors import ImageError
+from tfar.images.read import image_files, image_size, read_image
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-DEMO_TRAINING = ("astronaut.png", "brick.png", "camera.png", "coffee.png", "grass.png", "gravel.png",
-                 "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png")
+DEMO_TRAINING = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "coffee.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "moon.png",
+    "motorcycle_left.png",
+)
 DEMO_HELD_OUT = ("chelsea.png", "rocket.jpg", "coins.png")
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -29,39 +36,6 @@ class SourceImage:
     name: str
     size: tuple[int, int]
     load: Callable[[], np.ndarray]
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` when the file is gray.
-
-    Transparency is dropped, palettes and CMYK become RGB, and 16-bit gray is scaled to 8 bits.
-
-    Raises:
-        ImageError: naming the file, when it is missing, empty, truncated or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            if image.mode.startswith("I"):
-                return np.uint8(np.clip(np.asarray(image) >> 8, 0, 255))
-            if image.mode in ("1", "L", "LA"):
-                return np.asarray(image.convert("L"))
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except UNREADABLE as error:
-        raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
-
-
-def image_files(folder: str | Path) -> list[Path]:
-    """All image files below a folder, by extension, sorted; :class:`ImageError` when there are none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ImageError(f"{folder}: no such folder")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
-    if not files:
-        raise ImageError(f"{folder}: no image files (looked for {' '.join(EXTENSIONS)})")
-    return files
 
 
 def load_split(source: str, validation: float, patch: int) -> tuple[list[SourceImage], list[SourceImage]]:
@@ -110,12 +84,7 @@ def _demo_images(names: Sequence[str]) -> list[SourceImage]:
 
 def _from_file(path: Path) -> SourceImage:
     """The image of a file, of which only the header is read now."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except UNREADABLE as error:
-        raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
-    return SourceImage(str(path), (height, width), partial(read_image, path))
+    return SourceImage(str(path), image_size(path), partial(read_image, path))
 
 
 def _folder_images(folder: str) -> list[SourceImage]:
@@ -150,10 +119,3 @@ def _large_enough(images: Sequence[SourceImage], patch: int) -> list[SourceImage
             problem = f"{width}x{height} is smaller than the {patch}x{patch} patch"
             warnings.warn(f"skipped {image.name}: {problem}", stacklevel=2)
     return [image for image in images if min(image.size) >= patch]
-
-
-def _reason(error: Exception, path) -> str:
-    """The first line of an error, without the path that the message of tfar names already."""
-    if isinstance(error, UnidentifiedImageError):
-        return "unknown format"
-    return str(error).splitlines()[0].replace(f": {str(path)!r}", "") if str(error) else type(error).__name__

@@ -8,26 +8,29 @@ cache. What goes wrong with an image is noted and does not keep the others from 
 import functools
 import hashlib
 import io
+import itertools
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
 from tfar import __version__, jpeg
-from tfar.data.sources import image_files, read_image
 from tfar.errors import TfarError
 from tfar.evaluation import protocols
 from tfar.evaluation.contestants import Contestant
-from tfar.evaluation.metrics import Metric, score
 from tfar.evaluation.results import BASELINE, OUTSIDE, Row
+from tfar.images.read import image_files, read_image
+from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
 from tfar.restoration.consistency import share_outside_interval
+from tfar.restoration.restorer import layer_restorers
 from tfar.storage import write_atomically
 
 FULL_REFERENCE = {"gray": protocols.gray, "color": protocols.color, "double": protocols.double}
@@ -86,8 +89,15 @@ def cache_folder() -> Path:
 
 
 def evaluate(
-    contestants: Sequence[Contestant], folders: Sequence[str | Path], *, names: Sequence[str], qualities: Sequence[int],
-    metrics: Mapping[str, Metric], limit: int | None = None, cache: Cache = Cache(None), workers: int | None = None,
+    contestants: Sequence[Contestant],
+    folders: Sequence[str | Path],
+    *,
+    names: Sequence[str],
+    qualities: Sequence[int],
+    metrics: Mapping[str, Metric],
+    limit: int | None = None,
+    cache: Cache = Cache(None),
+    workers: int | None = None,
 ) -> tuple[list[Row], list[Failure]]:
     """Score models on folders of images.
 
@@ -114,7 +124,9 @@ def evaluate(
         raise TfarError(f"two folders have the same name: {', '.join(map(str, folders))}")
     jobs = [
         Job(folder, file, name, quality)
-        for folder in folders for name in names for quality in (qualities if name in FULL_REFERENCE else (AS_FOUND,))
+        for folder in folders
+        for name in names
+        for quality in (qualities if name in FULL_REFERENCE else (AS_FOUND,))
         for file in image_files(folder)[:limit]
     ]
     labels = [label for contestant in (_unrestored, *contestants) for label in contestant.names]
@@ -147,10 +159,18 @@ class _Scorer:
             for contestant in self.contestants:
                 entry = self._entry(contestant, job, digest, later)
                 for name, scores in zip(contestant.names, entry["scores"], strict=True):
-                    rows.append(Row(
-                        dataset=job.folder.name, image=str(job.file.relative_to(job.folder)), protocol=job.protocol,
-                        quality=job.quality, model=name, bpp=entry["bpp"], seconds=entry["seconds"],
-                        scores={metric: scores[metric] for metric in self._wanted(job) if metric in scores}))
+                    rows.append(
+                        Row(
+                            dataset=job.folder.name,
+                            image=str(job.file.relative_to(job.folder)),
+                            protocol=job.protocol,
+                            quality=job.quality,
+                            model=name,
+                            bpp=entry["bpp"],
+                            seconds=entry["seconds"],
+                            scores={metric: scores[metric] for metric in self._wanted(job) if metric in scores},
+                        )
+                    )
             return rows, []
         except (OSError, ValueError) as error:
             return [], [Failure(f"{job.file} ({job.protocol})", str(error).removeprefix(f"{job.file}: "))]
@@ -191,3 +211,37 @@ def trial(file: Path, protocol: str, quality: int) -> protocols.Trial:
     if protocol == "real":
         return protocols.real(file.read_bytes())
     return FULL_REFERENCE[protocol](read_image(file), quality)
+
+
+def score_layers(
+    model: keras.Model,
+    images: Sequence[tuple[str, np.ndarray]],
+    *,
+    qualities: Iterable[int],
+    names: Sequence[str] = ("gray", "color"),
+) -> list[Row]:
+    """Score a network that was just trained on originals under the named protocols, at each quality factor.
+
+    A region-aware network is scored layer by layer, any other one as a whole; the rows of the JPEGs are added.
+    """
+    chosen = choose(DEFAULT_METRICS)
+    restorers = {BASELINE: lambda image: image, **layer_restorers(model)}
+    rows = []
+    for quality, name, (image, original) in itertools.product(sorted(qualities), names, images):
+        trial = FULL_REFERENCE[name](original, quality)
+        for label, restore in restorers.items():
+            start = time.perf_counter()
+            restored = restore(trial.jpeg)
+            rows.append(
+                Row(
+                    dataset="held-out",
+                    image=Path(image).name,
+                    protocol=name,
+                    quality=quality,
+                    model=label,
+                    bpp=trial.bpp,
+                    seconds=time.perf_counter() - start,
+                    scores=score(chosen, trial.original, restored),
+                )
+            )
+    return rows

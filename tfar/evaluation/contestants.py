@@ -64,8 +64,7 @@ def contestant(name: str) -> Contestant:
         layers = restore_layers(model, image)
         return {name: layers[layer] for layer, name in names.items()}
 
-    return Contestant(tuple(names.values()), digest, restore,
-                      lambda image: {names["fused"]: region_mask(model, image)})
+    return Contestant(tuple(names.values()), digest, restore, lambda image: {names["fused"]: region_mask(model, image)})
 
 
 def _single(path: Path, restore: Callable[[np.ndarray], np.ndarray]) -> Contestant:

@@ -67,8 +67,10 @@ def mean_average_precision(annotations: str | Path, predictions: Mapping[str, st
 def format_table(precisions: Mapping[str, Precision]) -> str:
     """Markdown table in percent: one line per version, with the difference to ``original`` where that is there."""
     rows = {label: [row.mean, row.ap50, row.ap75] for label, row in precisions.items()}
-    return _table(["%", "mAP@[.5:.95]", "AP50", "AP75"],
-                  [[label, *_cells(row, rows.get(BASELINE), label)] for label, row in rows.items()])
+    return _table(
+        ["%", "mAP@[.5:.95]", "AP50", "AP75"],
+        [[label, *_cells(row, rows.get(BASELINE), label)] for label, row in rows.items()],
+    )
 
 
 def format_categories(precisions: Mapping[str, Precision]) -> str:
@@ -96,15 +98,20 @@ def _precision(evaluation) -> Precision:
     annotated = curves[0, 0] > -1
     precision = curves[..., annotated].mean(axis=1)
     names = [evaluation.cocoGt.cats[id]["name"] for id in np.array(evaluation.params.catIds)[annotated]]
-    return Precision(mean=float(precision.mean()), ap50=float(precision[0].mean()), ap75=float(precision[5].mean()),
-                     categories=dict(zip(names, map(float, precision[0]))))
+    return Precision(
+        mean=float(precision.mean()),
+        ap50=float(precision[0].mean()),
+        ap75=float(precision[5].mean()),
+        categories=dict(zip(names, map(float, precision[0]))),
+    )
 
 
 def _read_annotations(file: str | Path) -> dict[str, list[dict]]:
     """Images, categories and annotations of a COCO file, of which only what boxes need."""
     content = _read_json(file)
-    parts = [content.get(part) if isinstance(content, dict) else None for part in ("images", "categories",
-                                                                                   "annotations")]
+    parts = [
+        content.get(part) if isinstance(content, dict) else None for part in ("images", "categories", "annotations")
+    ]
     if not all(isinstance(part, list) and part and all(isinstance(entry, dict) for entry in part) for part in parts):
         raise TfarError(f"{file}: not COCO annotations (expected lists of images, categories and annotations)")
     images, categories, annotations = parts
@@ -116,9 +123,11 @@ def _read_annotations(file: str | Path) -> dict[str, list[dict]]:
     for i, (box, entry) in enumerate(zip(boxes, annotations), start=1):
         box |= {"id": i, "iscrowd": int(bool(entry.get("iscrowd")))}  # pycocotools misses an annotation of id 0
         box["area"] = entry["area"] if _is_number(entry.get("area")) else box["area"]
-    return {"images": [{"id": image["id"]} for image in images],
-            "categories": [{"id": category["id"], "name": category["name"]} for category in categories],
-            "annotations": boxes}
+    return {
+        "images": [{"id": image["id"]} for image in images],
+        "categories": [{"id": category["id"], "name": category["name"]} for category in categories],
+        "annotations": boxes,
+    }
 
 
 def _read_results(file: str | Path, truth: Mapping[str, Sequence[dict]]) -> list[dict]:
@@ -126,8 +135,10 @@ def _read_results(file: str | Path, truth: Mapping[str, Sequence[dict]]) -> list
     content = _read_json(file)
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise TfarError(f"{file}: not COCO results (expected a list of boxes)")
-    known = {"image": {image["id"] for image in truth["images"]},
-             "category": {category["id"] for category in truth["categories"]}}
+    known = {
+        "image": {image["id"] for image in truth["images"]},
+        "category": {category["id"] for category in truth["categories"]},
+    }
     boxes = [_box(entry, f"{file}: [{i}]", known) for i, entry in enumerate(content)]
     for i, (box, entry) in enumerate(zip(boxes, content)):
         if not _is_number(entry.get("score")):

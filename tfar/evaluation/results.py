@@ -77,9 +77,16 @@ def _mean(rows: Sequence[Row]) -> Mean:
         if len(finite) < len(values):
             infinite[metric] = len(values) - len(finite)
     return Mean(
-        dataset=first.dataset, protocol=first.protocol, quality=first.quality, model=first.model, count=len(rows),
-        bpp=sum(row.bpp for row in rows) / len(rows), seconds=sum(row.seconds for row in rows) / len(rows),
-        scores=scores, infinite=infinite)
+        dataset=first.dataset,
+        protocol=first.protocol,
+        quality=first.quality,
+        model=first.model,
+        count=len(rows),
+        bpp=sum(row.bpp for row in rows) / len(rows),
+        seconds=sum(row.seconds for row in rows) / len(rows),
+        scores=scores,
+        infinite=infinite,
+    )
 
 
 COLUMNS = ("dataset", "image", "protocol", "quality", "model", "bpp", "seconds")

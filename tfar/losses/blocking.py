@@ -23,8 +23,9 @@ def blocking_effect(restored):
     luma = pixels.to_luma(restored) if restored.shape[-1] == 3 else restored
     horizontal = _squared_differences(luma)
     vertical = _squared_differences(ops.transpose(luma, (0, 2, 1, 3)))
-    boundary, within = (ops.mean(ops.concatenate([ops.reshape(h, (-1,)), ops.reshape(v, (-1,))]))
-                        for h, v in zip(horizontal, vertical))
+    boundary, within = (
+        ops.mean(ops.concatenate([ops.reshape(h, (-1,)), ops.reshape(v, (-1,))])) for h, v in zip(horizontal, vertical)
+    )
     return ops.relu(boundary - within)
 
 

@@ -4,7 +4,7 @@ from keras import ops
 
 
 def weighted_mean(values, weights=None):
-    """The mean of ``values`` ``(B, ...)`` as a float32 scalar, those of each image times its weight ``(B,)``, if any."""
+    """The mean of ``values`` ``(B, ...)``, those of each image times its weight ``(B,)``, as a float32 scalar."""
     values = ops.cast(values, "float32")
     if weights is None:
         return ops.mean(values)

@@ -31,8 +31,15 @@ from tfar.recipes import Data, Network, Optimizer, Phase, Recipe
 WIDEST = 8  # times ``filters``
 
 
-def unet_generator(*, channels: int = 1, filters: int = 64, depth: int = 6, blocks: int = 0, norm: str = "batch",
-                   residual: bool = False) -> keras.Model:
+def unet_generator(
+    *,
+    channels: int = 1,
+    filters: int = 64,
+    depth: int = 6,
+    blocks: int = 0,
+    norm: str = "batch",
+    residual: bool = False,
+) -> keras.Model:
     """The U-Net generator (Table 1): strided convolutions down, transposed ones up, skips between mirrored levels.
 
     Parameters with the defaults, by hand: down 4*4*1*64+64 = 1,088, 131,200, 524,544, 2,097,664 and twice 4,194,816; up
@@ -64,8 +71,9 @@ def unet_generator(*, channels: int = 1, filters: int = 64, depth: int = 6, bloc
     skips = []
     for level, width in enumerate(widths):
         x = conv(x, width, 4, strides=2, name=f"down{level + 1}")
-        x = leaky_relu(x if level == 0 else normalize(x, norm, name=f"down{level + 1}_norm"),
-                       name=f"down{level + 1}_leaky")
+        x = leaky_relu(
+            x if level == 0 else normalize(x, norm, name=f"down{level + 1}_norm"), name=f"down{level + 1}_leaky"
+        )
         x = stack(x, level, "down")
         skips.append(x)
     for level in reversed(range(depth - 1)):
@@ -81,8 +89,9 @@ def unet_generator(*, channels: int = 1, filters: int = 64, depth: int = 6, bloc
     return keras.Model(jpeg, {"image": restored}, name="unet_generator")
 
 
-def convolutional_discriminator(*, channels: int = 1, patch: int, filters: int = 64,
-                                norm: str = "batch") -> keras.Model:
+def convolutional_discriminator(
+    *, channels: int = 1, patch: int, filters: int = 64, norm: str = "batch"
+) -> keras.Model:
     """ARGAN's discriminator (Table 2): strided convolutions down to one judgement for 64x64 pixels.
 
     Parameters for luma, by hand: 1,088 + 131,200 + 524,544 + 2,097,664, norms of 4 values on 128, 256 and 512 channels
@@ -117,7 +126,8 @@ def _paper() -> Recipe:
         optimizer=Optimizer(beta_1=0.5),
         phases=(Phase(epochs=150, terms={"mse": 100.0, "saturating": 1.0}, learning_rate=2e-4),),
         steps_per_epoch=10000,
-        monitor="last")
+        monitor="last",
+    )
 
 
 def _practical(options: dict, *, precision: str, steps_per_epoch: int, mse: Phase, gan: Phase) -> Recipe:
@@ -129,19 +139,28 @@ def _practical(options: dict, *, precision: str, steps_per_epoch: int, mse: Phas
         phases=(mse, gan),
         steps_per_epoch=steps_per_epoch,
         monitor="last",
-        precision=precision)
+        precision=precision,
+    )
 
 
 _GAN_TERMS = {"mse": 1.0, "saturating": 1e-3}
 
-RECIPES = {"argan": {
-    "paper": _paper(),
-    "cpu": _practical(
-        {"filters": 48, "blocks": 2}, precision="mixed_bfloat16", steps_per_epoch=500,
-        mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=1e-3, decay="cosine", warmup=250),
-        gan=Phase(epochs=6, terms=_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=250)),
-    "demo": _practical(
-        {"filters": 24, "blocks": 1}, precision="float32", steps_per_epoch=100,
-        mse=Phase(epochs=6, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
-        gan=Phase(epochs=1, terms=_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=20)),
-}}
+RECIPES = {
+    "argan": {
+        "paper": _paper(),
+        "cpu": _practical(
+            {"filters": 48, "blocks": 2},
+            precision="mixed_bfloat16",
+            steps_per_epoch=500,
+            mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=1e-3, decay="cosine", warmup=250),
+            gan=Phase(epochs=6, terms=_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+        ),
+        "demo": _practical(
+            {"filters": 24, "blocks": 1},
+            precision="float32",
+            steps_per_epoch=100,
+            mse=Phase(epochs=6, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
+            gan=Phase(epochs=1, terms=_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+        ),
+    }
+}

@@ -32,8 +32,9 @@ from tfar.models.blocks import conv, leaky_relu, normalize
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
 
 
-def edge_discriminator(*, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch",
-                       edges: bool = True) -> keras.Model:
+def edge_discriminator(
+    *, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch", edges: bool = True
+) -> keras.Model:
     """EP-GAN's discriminator (Fig. 1 b): judges an image beside the edge map of the original.
 
     Parameters for 224x224 RGB patches, by hand: six 4x4 convolutions 4,160 + 131,200 + 524,544 + 2,097,664 + 8,389,632
@@ -82,9 +83,11 @@ _PAPER = Recipe(
     phases=(
         Phase(epochs=20, terms={"mse": 1.0}),
         Phase(epochs=100, terms=_TERMS),
-        Phase(epochs=100, terms=_TERMS, learning_rate=1e-5)),
+        Phase(epochs=100, terms=_TERMS, learning_rate=1e-5),
+    ),
     steps_per_epoch=515,
-    monitor="last")
+    monitor="last",
+)
 
 
 def _practical(options: dict, *, precision: str, steps_per_epoch: int, warm_up: Phase, adversarial: Phase) -> Recipe:
@@ -97,30 +100,42 @@ def _practical(options: dict, *, precision: str, steps_per_epoch: int, warm_up: 
         phases=(warm_up, adversarial),
         steps_per_epoch=steps_per_epoch,
         monitor="last",
-        precision=precision)
+        precision=precision,
+    )
 
 
 _EP_GAN = {
     "paper": _PAPER,
     "cpu": _practical(
-        {"blocks": 8, "head": 64}, precision="mixed_bfloat16", steps_per_epoch=500,
+        {"blocks": 8, "head": 64},
+        precision="mixed_bfloat16",
+        steps_per_epoch=500,
         warm_up=Phase(epochs=20, terms={"mse": 1.0, "edge": 1.0}, learning_rate=1e-3, decay="cosine", warmup=250),
-        adversarial=Phase(epochs=6, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=250)),
+        adversarial=Phase(epochs=6, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+    ),
     "demo": _practical(
-        {"filters": 32, "blocks": 4, "head": 32}, precision="float32", steps_per_epoch=100,
+        {"filters": 32, "blocks": 4, "head": 32},
+        precision="float32",
+        steps_per_epoch=100,
         warm_up=Phase(epochs=5, terms={"mse": 1.0, "edge": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
-        adversarial=Phase(epochs=1, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=20)),
+        adversarial=Phase(epochs=1, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+    ),
 }
 
 
 def _without_edges(recipe: Recipe) -> Recipe:
     """V-GAN: no edge branch, no edge condition, no edge loss."""
     discriminator = recipe.discriminator
-    phases = [dataclasses.replace(phase, terms={name: w for name, w in phase.terms.items() if name != "edge"})
-              for phase in recipe.phases]
+    phases = [
+        dataclasses.replace(phase, terms={name: w for name, w in phase.terms.items() if name != "edge"})
+        for phase in recipe.phases
+    ]
     return dataclasses.replace(
-        recipe, phases=tuple(phases), generator=dataclasses.replace(recipe.generator, builder="texture_generator"),
-        discriminator=dataclasses.replace(discriminator, options={**discriminator.options, "edges": False}))
+        recipe,
+        phases=tuple(phases),
+        generator=dataclasses.replace(recipe.generator, builder="texture_generator"),
+        discriminator=dataclasses.replace(discriminator, options={**discriminator.options, "edges": False}),
+    )
 
 
 def _mse_only(recipe: Recipe) -> Recipe:

@@ -18,8 +18,9 @@ NETWORKS = {
 DOWNLOAD_TIMEOUT = 20.0  # seconds without a byte
 
 
-def vgg_features(network: str, weights: str, layers: Iterable[str], *,
-                 pooling: Callable[..., keras.layers.Layer] | None = None) -> keras.Model:
+def vgg_features(
+    network: str, weights: str, layers: Iterable[str], *, pooling: Callable[..., keras.layers.Layer] | None = None
+) -> keras.Model:
     """A frozen VGG that gives the activations of some of its layers, cut after the deepest one.
 
     Args:
@@ -56,8 +57,12 @@ def vgg_features(network: str, weights: str, layers: Iterable[str], *,
         _set_untrained(trunk)
     taps = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in wanted})
     if pooling is not None:
-        taps = keras.models.clone_model(taps, clone_function=lambda layer: (
-            pooling(name=layer.name) if isinstance(layer, keras.layers.MaxPooling2D) else layer))
+        taps = keras.models.clone_model(
+            taps,
+            clone_function=lambda layer: (
+                pooling(name=layer.name) if isinstance(layer, keras.layers.MaxPooling2D) else layer
+            ),
+        )
     image = keras.Input((None, None, 3), name="image")
     model = keras.Model(image, taps(preprocess(pixels.to_255(image))), name=network)
     model.trainable = False
@@ -84,7 +89,9 @@ def _downloaded(application) -> keras.Model | None:
         warnings.warn(
             f"the ImageNet weights of VGG could not be downloaded ({str(error).splitlines()[0]}); the perceptual and "
             "texture losses use untrained filters, which is good enough for a demonstration only. Pass a local file: "
-            "--set texture.features.weights=FILE.weights.h5", stacklevel=2)
+            "--set texture.features.weights=FILE.weights.h5",
+            stacklevel=2,
+        )
         return None
     finally:
         socket.setdefaulttimeout(timeout)

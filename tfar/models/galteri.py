@@ -30,8 +30,7 @@ import dataclasses
 import keras
 from keras import layers, ops
 
-from tfar.models.blocks import (
-    CropLike, ReplicatePad, RgbToYcbcr, YcbcrToRgb, corrected, leaky_relu, nearest_upsample)
+from tfar.models.blocks import CropLike, ReplicatePad, RgbToYcbcr, YcbcrToRgb, corrected, leaky_relu, nearest_upsample
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
 
 SUB_PATCH = 16
@@ -145,7 +144,8 @@ _PAPER = Recipe(
     phases=(Phase(epochs=14, terms=_GAN_TERMS),),
     steps_per_epoch=5000,
     label_smoothing=0.1,
-    monitor="last")
+    monitor="last",
+)
 
 
 def _practical(options: dict, *, precision: str, steps_per_epoch: int, mse: Phase, gan: Phase) -> Recipe:
@@ -157,7 +157,8 @@ def _practical(options: dict, *, precision: str, steps_per_epoch: int, mse: Phas
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(mse, gan),
         steps_per_epoch=steps_per_epoch,
-        precision=precision)
+        precision=precision,
+    )
 
 
 _PRACTICAL_GAN_TERMS = {"mse": 1.0, "perceptual": 2e-7, "adversarial": 1e-3}
@@ -165,27 +166,40 @@ _PRACTICAL_GAN_TERMS = {"mse": 1.0, "perceptual": 2e-7, "adversarial": 1e-3}
 _GAN = {
     "paper": _PAPER,
     "cpu": _practical(
-        {"blocks": 8}, precision="mixed_bfloat16", steps_per_epoch=500,
+        {"blocks": 8},
+        precision="mixed_bfloat16",
+        steps_per_epoch=500,
         mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=1e-3, decay="cosine", warmup=250),
-        gan=Phase(epochs=6, terms=_PRACTICAL_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=250)),
+        gan=Phase(epochs=6, terms=_PRACTICAL_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+    ),
     "demo": _practical(
-        {"filters": 32, "blocks": 4}, precision="float32", steps_per_epoch=100,
+        {"filters": 32, "blocks": 4},
+        precision="float32",
+        steps_per_epoch=100,
         mse=Phase(epochs=6, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
-        gan=Phase(epochs=1, terms=_PRACTICAL_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=20)),
+        gan=Phase(epochs=1, terms=_PRACTICAL_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+    ),
 }
 
 
 def _direct(recipe: Recipe, term: str) -> Recipe:
     """Direct supervision (Section 3.2): one loss term, no discriminator."""
     phase = dataclasses.replace(recipe.phases[0], terms={term: 1.0}, epochs=recipe.epochs)
-    return dataclasses.replace(recipe, phases=(phase,), discriminator=None, features=None, label_smoothing=0.0,
-                               monitor="psnr" if term == "mse" else term)
+    return dataclasses.replace(
+        recipe,
+        phases=(phase,),
+        discriminator=None,
+        features=None,
+        label_smoothing=0.0,
+        monitor="psnr" if term == "mse" else term,
+    )
 
 
 def _luma_only(recipe: Recipe) -> Recipe:
     generator = recipe.generator
     return dataclasses.replace(
-        recipe, generator=dataclasses.replace(generator, options={**generator.options, "channels": 1}))
+        recipe, generator=dataclasses.replace(generator, options={**generator.options, "channels": 1})
+    )
 
 
 RECIPES = {

@@ -37,8 +37,16 @@ from tfar.models.blocks import CropLike, ReplicatePad, conv, corrected, leaky_re
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
 
 
-def proposal_network(*, channels: int = 3, filters: int = 64, branch_blocks: int = 5, blocks: int = 10,
-                     noise: bool = True, norm: str = "batch", residual: bool = False) -> keras.Model:
+def proposal_network(
+    *,
+    channels: int = 3,
+    filters: int = 64,
+    branch_blocks: int = 5,
+    blocks: int = 10,
+    noise: bool = True,
+    norm: str = "batch",
+    residual: bool = False,
+) -> keras.Model:
     """The proposal component (Fig. 3): a JPEG and noise in, one of many possible originals out.
 
     Parameters with the defaults, by hand: entry 4*4*3*64+64 = 3,136; noise entry 3*3*64+64 = 640; 20 units of
@@ -124,10 +132,13 @@ _PAPER = Recipe(
     features=Features(network="vgg16", perceptual="block5_conv3"),
     data=Data(patch=112, batch=16, quality=(10, 10), aligned=0.5, gray=0.5),
     optimizer=Optimizer(beta_1=0.5),
-    phases=(Phase(epochs=1, terms={"perceptual": 1.0, "jpeg": 0.1}, learning_rate=2e-4),
-            Phase(epochs=99, terms={"perceptual": 1.0, "jpeg": 0.1, "adversarial": 0.1}, learning_rate=2e-4)),
+    phases=(
+        Phase(epochs=1, terms={"perceptual": 1.0, "jpeg": 0.1}, learning_rate=2e-4),
+        Phase(epochs=99, terms={"perceptual": 1.0, "jpeg": 0.1, "adversarial": 0.1}, learning_rate=2e-4),
+    ),
     steps_per_epoch=1000,
-    monitor="last")
+    monitor="last",
+)
 
 
 def _practical(options: dict, *, precision: str, steps_per_epoch: int, first: Phase, adversarial: Phase) -> Recipe:
@@ -140,7 +151,8 @@ def _practical(options: dict, *, precision: str, steps_per_epoch: int, first: Ph
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(first, adversarial),
         steps_per_epoch=steps_per_epoch,
-        precision=precision)
+        precision=precision,
+    )
 
 
 _FIRST_TERMS = {"mse": 1.0, "jpeg": 1e-5}
@@ -149,13 +161,19 @@ _ALL_TERMS = {"mse": 0.3, "perceptual": 2e-7, "jpeg": 1e-5, "adversarial": 2e-3,
 _ONE_TO_MANY = {
     "paper": _PAPER,
     "cpu": _practical(
-        {"branch_blocks": 2, "blocks": 6}, precision="mixed_bfloat16", steps_per_epoch=500,
+        {"branch_blocks": 2, "blocks": 6},
+        precision="mixed_bfloat16",
+        steps_per_epoch=500,
         first=Phase(epochs=20, terms=_FIRST_TERMS, learning_rate=1e-3, decay="cosine", warmup=250),
-        adversarial=Phase(epochs=6, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=250)),
+        adversarial=Phase(epochs=6, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+    ),
     "demo": _practical(
-        {"filters": 32, "branch_blocks": 1, "blocks": 3}, precision="float32", steps_per_epoch=100,
+        {"filters": 32, "branch_blocks": 1, "blocks": 3},
+        precision="float32",
+        steps_per_epoch=100,
         first=Phase(epochs=6, terms=_FIRST_TERMS, learning_rate=2e-3, decay="cosine", warmup=50),
-        adversarial=Phase(epochs=1, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=20)),
+        adversarial=Phase(epochs=1, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+    ),
 }
 
 
@@ -164,8 +182,13 @@ def _baseline(recipe: Recipe) -> Recipe:
     phase = dataclasses.replace(recipe.phases[0], terms={"mse": 1.0}, epochs=recipe.epochs)
     generator = recipe.generator
     return dataclasses.replace(
-        recipe, phases=(phase,), discriminator=None, features=None, monitor="psnr",
-        generator=dataclasses.replace(generator, options={**generator.options, "noise": False}))
+        recipe,
+        phases=(phase,),
+        discriminator=None,
+        features=None,
+        monitor="psnr",
+        generator=dataclasses.replace(generator, options={**generator.options, "noise": False}),
+    )
 
 
 RECIPES = {

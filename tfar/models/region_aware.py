@@ -32,13 +32,31 @@ import numpy as np
 from keras import layers, ops
 
 from tfar import pixels
-from tfar.models.blocks import (CropLike, DepthToSpace, ReflectToMultiple, SpaceToDepth, conv, leaky_relu, normalize,
-                                residual_block)
+from tfar.models.blocks import (
+    CropLike,
+    DepthToSpace,
+    ReflectToMultiple,
+    SpaceToDepth,
+    conv,
+    leaky_relu,
+    normalize,
+    residual_block,
+)
 from tfar.recipes import Data, Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
 
 
-def edge_cnn(*, channels: int = 3, filters: int = 64, blocks: int = 16, head: int = 256, norm: str = "batch",
-             residual: bool = False, stride: int = 1, scales: int = 1, expansion: int = 1) -> keras.Model:
+def edge_cnn(
+    *,
+    channels: int = 3,
+    filters: int = 64,
+    blocks: int = 16,
+    head: int = 256,
+    norm: str = "batch",
+    residual: bool = False,
+    stride: int = 1,
+    scales: int = 1,
+    expansion: int = 1,
+) -> keras.Model:
     """Edge-CNN, the network of the base fidelity layer L_B (Fig. 1, Section 3.1).
 
     Parameters with the defaults, by hand: entry 9*9*3*64+64 = 15,616; 16 blocks of 2*(3*3*64*64+64 + 4*64) = 74,368;
@@ -66,12 +84,23 @@ def edge_cnn(*, channels: int = 3, filters: int = 64, blocks: int = 16, head: in
     Raises:
         ValueError: for fewer blocks than there are stages, ``2 * scales - 1``, where there are several scales.
     """
-    return _generator("edge_cnn", channels, filters, blocks, head, norm, residual, stride, scales, expansion,
-                      edges=True)
+    return _generator(
+        "edge_cnn", channels, filters, blocks, head, norm, residual, stride, scales, expansion, edges=True
+    )
 
 
-def texture_generator(*, channels: int = 3, filters: int = 64, blocks: int = 16, head: int = 256, norm: str = "batch",
-                      residual: bool = False, stride: int = 1, scales: int = 1, expansion: int = 1) -> keras.Model:
+def texture_generator(
+    *,
+    channels: int = 3,
+    filters: int = 64,
+    blocks: int = 16,
+    head: int = 256,
+    norm: str = "batch",
+    residual: bool = False,
+    stride: int = 1,
+    scales: int = 1,
+    expansion: int = 1,
+) -> keras.Model:
     """The generator of Texture-GAN (Fig. 1, Section 3.2): Edge-CNN without the edge branch.
 
     Parameters with the defaults, by hand: as Edge-CNN less the edge branch (577) and its column of the head's first
@@ -79,12 +108,14 @@ def texture_generator(*, channels: int = 3, filters: int = 64, blocks: int = 16,
 
     Arguments and errors as :func:`edge_cnn`. Returns a model to ``{"image": (B, H, W, channels)}`` in [-1, 1], float32.
     """
-    return _generator("texture_generator", channels, filters, blocks, head, norm, residual, stride, scales, expansion,
-                      edges=False)
+    return _generator(
+        "texture_generator", channels, filters, blocks, head, norm, residual, stride, scales, expansion, edges=False
+    )
 
 
-def _generator(name, channels, filters, blocks, head, norm, residual, stride, scales, expansion, *,
-               edges: bool) -> keras.Model:
+def _generator(
+    name, channels, filters, blocks, head, norm, residual, stride, scales, expansion, *, edges: bool
+) -> keras.Model:
     jpeg = keras.Input((None, None, channels), name="jpeg")
 
     x = jpeg
@@ -261,8 +292,13 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
     jpeg = keras.Input(base.input_shape[1:], name="jpeg")
     base_layer = base(jpeg)["image"]
     texture_layer = texture(jpeg)["image"]
-    region = OrientationDiversityMask(threshold=mask.threshold, gradient_floor=mask.gradient_floor,
-                                      majority=mask.majority, dtype="float32", name="mask")(base_layer)
+    region = OrientationDiversityMask(
+        threshold=mask.threshold,
+        gradient_floor=mask.gradient_floor,
+        majority=mask.majority,
+        dtype="float32",
+        name="mask",
+    )(base_layer)
     difference = layers.Subtract(name="texture_minus_base")([texture_layer, base_layer])
     transferred = layers.Multiply(name="transferred")([difference, region])
     fused = layers.Add(name="fused")([base_layer, transferred])
@@ -277,7 +313,8 @@ def _paper() -> RegionAware:
             generator=Network(builder="edge_cnn"),
             data=Data(patch=16, batch=16),
             phases=(Phase(epochs=2000, terms={"mse": 1.0, "edge": 1.0}),),
-            steps_per_epoch=129),
+            steps_per_epoch=129,
+        ),
         texture=Recipe(
             generator=Network(builder="texture_generator"),
             discriminator=Network(builder="srgan_discriminator"),
@@ -285,11 +322,14 @@ def _paper() -> RegionAware:
             data=Data(patch=224, batch=4),
             phases=(Phase(epochs=200, terms={"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}),),
             steps_per_epoch=515,
-            monitor="last"))
+            monitor="last",
+        ),
+    )
 
 
-def _practical(options: dict, *, precision: str, batch: int, base: Phase, texture: Phase,
-               steps_per_epoch: int) -> RegionAware:
+def _practical(
+    options: dict, *, precision: str, batch: int, base: Phase, texture: Phase, steps_per_epoch: int
+) -> RegionAware:
     """The practical form: no normalisation, global residual, half resolution, and half of the patches in gray.
 
     The paper's weight of the texture term lets it outweigh every other term by four orders of magnitude when the
@@ -300,67 +340,134 @@ def _practical(options: dict, *, precision: str, batch: int, base: Phase, textur
     optimizer = Optimizer(clip_norm=0.5, average=0.999)
     return RegionAware(
         base=Recipe(
-            generator=Network(builder="edge_cnn", options=options), data=data, optimizer=optimizer, phases=(base,),
-            steps_per_epoch=steps_per_epoch, precision=precision),
+            generator=Network(builder="edge_cnn", options=options),
+            data=data,
+            optimizer=optimizer,
+            phases=(base,),
+            steps_per_epoch=steps_per_epoch,
+            precision=precision,
+        ),
         texture=Recipe(
             generator=Network(builder="texture_generator", options=options),
             discriminator=Network(builder="srgan_discriminator", options={"filters": 32}),
-            features=Features(perceptual="block3_conv3"), data=data, optimizer=optimizer, phases=(texture,),
-            steps_per_epoch=steps_per_epoch, monitor="last", precision=precision),
-        texture_from_base=True)
+            features=Features(perceptual="block3_conv3"),
+            data=data,
+            optimizer=optimizer,
+            phases=(texture,),
+            steps_per_epoch=steps_per_epoch,
+            monitor="last",
+            precision=precision,
+        ),
+        texture_from_base=True,
+    )
 
 
-def _efficient(data: Data, *, filters: int, blocks: int, terms: dict, texture_terms: dict, fading: tuple = (),
-               base: tuple[dict, ...], texture_epochs: int, steps_per_epoch: int) -> RegionAware:
-    """The form that learns most per hour of a CPU: three scales of wide blocks, Muon, small batches, mostly on the grid.
+def _efficient(
+    data: Data,
+    *,
+    filters: int,
+    blocks: int,
+    terms: dict,
+    texture_terms: dict,
+    fading: tuple = (),
+    base: tuple[dict, ...],
+    texture_epochs: int,
+    steps_per_epoch: int,
+) -> RegionAware:
+    """The form that learns most per hour of a CPU: three scales of wide blocks, Muon, small batches, on the grid.
 
     ``scripts/compare_recipes.py`` measures it; README has what it printed.
     """
-    options = {"filters": filters, "blocks": blocks, "head": 32, "norm": "none", "residual": True, "stride": 2,
-               "scales": 3, "expansion": 4}
+    options = {
+        "filters": filters,
+        "blocks": blocks,
+        "head": 32,
+        "norm": "none",
+        "residual": True,
+        "stride": 2,
+        "scales": 3,
+        "expansion": 4,
+    }
     data = dataclasses.replace(data, aligned=0.9, patch=96, batch=8)
     common = {"data": data, "optimizer": Optimizer(kind="muon", average=0.999), "steps_per_epoch": steps_per_epoch}
     return RegionAware(
         base=Recipe(
             generator=Network(builder="edge_cnn", options=options),
-            phases=tuple(Phase(terms=terms, learning_rate=2e-3, **phase) for phase in base), **common),
+            phases=tuple(Phase(terms=terms, learning_rate=2e-3, **phase) for phase in base),
+            **common,
+        ),
         texture=Recipe(
             generator=Network(builder="texture_generator", options=options),
             discriminator=Network(builder="srgan_discriminator", options={"filters": 32}),
             features=Features(perceptual="block3_conv3"),
-            phases=(Phase(epochs=texture_epochs, terms=texture_terms, fading=fading, learning_rate=5e-4,
-                          discriminator_rate=2e-4, decay="cosine", warmup=50),),
-            monitor="last", **common),
-        texture_from_base=True)
+            phases=(
+                Phase(
+                    epochs=texture_epochs,
+                    terms=texture_terms,
+                    fading=fading,
+                    learning_rate=5e-4,
+                    discriminator_rate=2e-4,
+                    decay="cosine",
+                    warmup=50,
+                ),
+            ),
+            monitor="last",
+            **common,
+        ),
+        texture_from_base=True,
+    )
 
 
 _BASE_TERMS = {"mse": 1.0, "edge": 1.0}
 _TEXTURE_TERMS = {"mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
 _EVERY_JPEG = Data(
-    quality=(5, 95), quality_law="log-uniform", gray=0.3, double=0.15,
+    quality=(5, 95),
+    quality_law="log-uniform",
+    gray=0.3,
+    double=0.15,
     subsampling={"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2},
-    tables={"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1})
+    tables={"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1},
+)
 
 RECIPES = {
     "paper": _paper(),
     "general": _efficient(
-        _EVERY_JPEG, filters=32, blocks=6, steps_per_epoch=500,
+        _EVERY_JPEG,
+        filters=32,
+        blocks=6,
+        steps_per_epoch=500,
         terms={"relative_mse": 1.0, "edge": 0.1},
         base=({"epochs": 60, "warmup": 200}, {"epochs": 15, "decay": "cosine"}),
         texture_terms={"relative_mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3},
-        fading=("perceptual", "texture", "adversarial"), texture_epochs=15),
+        fading=("perceptual", "texture", "adversarial"),
+        texture_epochs=15,
+    ),
     "gpu": _practical(
-        {}, precision="mixed_bfloat16", batch=64, steps_per_epoch=500,
+        {},
+        precision="mixed_bfloat16",
+        batch=64,
+        steps_per_epoch=500,
         base=Phase(epochs=40, terms=_BASE_TERMS, learning_rate=8e-4, decay="cosine", warmup=500),
-        texture=Phase(epochs=20, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=500)),
+        texture=Phase(epochs=20, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=500),
+    ),
     "cpu": _efficient(
-        Data(gray=0.5), filters=32, blocks=6, steps_per_epoch=500,
+        Data(gray=0.5),
+        filters=32,
+        blocks=6,
+        steps_per_epoch=500,
         terms={"mse": 1.0, "edge": 0.1},
         base=({"epochs": 20, "decay": "cosine", "warmup": 300},),
-        texture_terms=_TEXTURE_TERMS, texture_epochs=8),
+        texture_terms=_TEXTURE_TERMS,
+        texture_epochs=8,
+    ),
     "demo": _efficient(
-        Data(gray=0.5), filters=16, blocks=5, steps_per_epoch=100,
+        Data(gray=0.5),
+        filters=16,
+        blocks=5,
+        steps_per_epoch=100,
         terms={"mse": 1.0, "edge": 0.1},
         base=({"epochs": 12, "decay": "cosine", "warmup": 50},),
-        texture_terms=_TEXTURE_TERMS, texture_epochs=2),
+        texture_terms=_TEXTURE_TERMS,
+        texture_epochs=2,
+    ),
 }

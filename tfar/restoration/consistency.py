@@ -1,10 +1,13 @@
 """Whether a restoration agrees with what the JPEG says of the original."""
 
+from pathlib import Path
+
 import numpy as np
 from keras import ops
 
 from tfar import jpeg as codec
 from tfar import pixels
+from tfar.images.read import read_image
 
 
 def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.ndarray) -> float:
@@ -32,3 +35,15 @@ def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.nda
     batches = [pixels.to_float(image[:height, :width].reshape(1, height, width, -1)) for image in (jpeg, restored)]
     excess = codec.interval_excess(*batches, table[None])
     return float(ops.mean(ops.cast(excess > 0, "float32")))
+
+
+def file_share_outside_interval(source: Path, target: Path) -> float | None:
+    """Share of the luma's DCT coefficients of a JPEG file that its restored file has moved out of their interval.
+
+    None when the source is no JPEG or smaller than a block; see
+    :func:`share_outside_interval`.
+    """
+    table, image = codec.file_luma_table(source), read_image(source)
+    if table is None or min(image.shape[:2]) < codec.BLOCK:
+        return None
+    return share_outside_interval(pixels.as_rgb(image), pixels.as_rgb(read_image(target)), table)  # WebP has no gray

@@ -5,30 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tfar.data.sources import image_files, read_image
 from tfar.errors import ImageError
-from tfar.storage import write_atomically
-
-WRITABLE = {".png": {}, ".tif": {}, ".tiff": {}, ".bmp": {}, ".webp": {"lossless": True},
-            ".jpg": {"quality": 95, "subsampling": "4:4:4"}, ".jpeg": {"quality": 95, "subsampling": "4:4:4"}}
-
-
-def write_image(path: str | Path, image: np.ndarray):
-    """Write a uint8 image, RGB or gray, in the format of the extension; the file appears whole or not at all.
-
-    Raises:
-        ImageError: for an extension that is not in ``WRITABLE``, or a path that cannot be written.
-    """
-    path = Path(path)
-    _check_writable(path)
-    if path.is_dir():
-        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
-    try:
-        write_atomically(path, lambda part: Image.fromarray(image).save(part, **WRITABLE[path.suffix.lower()]))
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
+from tfar.images.read import image_files, read_image
+from tfar.images.write import check_writable, write_image
 
 
 def plan(source: str | Path, target: str | Path, *, candidates: int | None = None) -> list[tuple[Path, list[Path]]]:
@@ -50,7 +30,7 @@ def plan(source: str | Path, target: str | Path, *, candidates: int | None = Non
         if not source.exists():
             raise ImageError(f"{source}: no such file or folder")
         target = target / f"{source.stem}.png" if target.is_dir() else target
-        _check_writable(target)
+        check_writable(target)
         targets = _names(target, candidates)
         if candidates is not None:  # their names are not those that were asked for
             _check_not_among(targets, [source])
@@ -61,14 +41,16 @@ def plan(source: str | Path, target: str | Path, *, candidates: int | None = Non
     stems = [file.with_suffix("") for file in files]
     taken = Counter(stems) + Counter(files)
     names = [stem if taken[stem] == 1 else file for file, stem in zip(files, stems)]
-    planned = [(file, _names(target / f"{name.relative_to(source)}.png", candidates))
-               for file, name in zip(files, names)]
+    planned = [
+        (file, _names(target / f"{name.relative_to(source)}.png", candidates)) for file, name in zip(files, names)
+    ]
     _check_not_among([written for _, targets in planned for written in targets], files)
     return planned
 
 
-def restore_files(planned: list[tuple[Path, list[Path]]],
-                  restore: Callable[[np.ndarray], Sequence[np.ndarray]]) -> Iterator[tuple[Path, ImageError | None]]:
+def restore_files(
+    planned: list[tuple[Path, list[Path]]], restore: Callable[[np.ndarray], Sequence[np.ndarray]]
+) -> Iterator[tuple[Path, ImageError | None]]:
     """Restore one file after the other; yields each source and the error that kept it from being restored.
 
     Args:
@@ -105,8 +87,3 @@ def _check_not_among(targets: Sequence[Path], sources: Sequence[Path]):
     for written in targets:
         if written.resolve() in inputs:
             raise ImageError(f"{written}: is one of the inputs; choose another output")
-
-
-def _check_writable(path: Path):
-    if path.suffix.lower() not in WRITABLE:
-        raise ImageError(f"{path}: cannot write this format; use one of {' '.join(WRITABLE)}")

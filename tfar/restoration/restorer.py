@@ -16,6 +16,8 @@ from tfar.models import channels, input_names, main_output, rgb_form
 from tfar.recipes import LAYERS
 
 TILE = 1536  # side of the part of a large image that is computed at a time; a multiple of every network's stride
+SINGLE = "restored"  # the row of a network that has no layers
+LAYER_NAMES = {"base": "L_B (base)", "texture": "L_T (texture)", "fused": "fused"}
 MARGIN = 96  # pixels around it that it may depend on; ARGAN's depends on more, but not by a level of 255
 
 
@@ -83,6 +85,13 @@ def restore_layers(model: keras.Model, image: np.ndarray) -> dict[str, np.ndarra
         return {layer: Restorer(model, layer)(image) for layer in LAYERS}
     outputs = _apply(model, {input_names(model)[0]: _batch(image, channels(model))})
     return {layer: _finish(outputs[layer], image) for layer in LAYERS}
+
+
+def layer_restorers(model: keras.Model) -> Mapping[str, Restorer]:
+    """A restorer per layer of a region-aware network, under the name of its row; of another network the one it has."""
+    if main_output(model) == "fused":
+        return {name: Restorer(model, layer) for layer, name in LAYER_NAMES.items()}
+    return {SINGLE: Restorer(model)}
 
 
 def region_mask(model: keras.Model, image: np.ndarray) -> np.ndarray:

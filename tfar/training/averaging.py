@@ -26,7 +26,8 @@ if keras.backend.backend() == "tensorflow":
         def merged(strategy, rest):
             for average, weight in pairs:
                 strategy.extended.update(
-                    average, lambda a, w, r: a.assign_add(r * (w - a)), args=(weight, rest), group=False)
+                    average, lambda a, w, r: a.assign_add(r * (w - a)), args=(weight, rest), group=False
+                )
 
         tf.distribute.get_replica_context().merge_call(merged, args=(rest,))
 else:

@@ -1,8 +1,8 @@
 """The training step as one graph of PyTorch, without Python between its operations.
 
 Keras calls PyTorch operation by operation; on a fast GPU, launching them takes longer than their arithmetic. Here the
-step is traced once, into the plain list of its operations with gradients and optimizers (``make_fx``), and on a GPU this
-list is recorded as a CUDA graph, which is launched as a whole. The result is the same.
+step is traced once, into the plain list of its operations with gradients and optimizers (``make_fx``), and on a GPU
+this list is recorded as a CUDA graph, which is launched as a whole. The result is the same.
 """
 
 import torch
@@ -34,7 +34,8 @@ class CapturedStep:
         leaves, self._structure = pytree.tree_flatten(batch)
         self._inputs = [leaf.clone() for leaf in leaves]
         self._step = make_fx(lambda *leaves: trainer.train_step(pytree.tree_unflatten(leaves, self._structure)))(
-            *self._inputs)
+            *self._inputs
+        )
         self._graph = self._recorded() if self._inputs[0].is_cuda else None
 
     def __call__(self, batch) -> dict:

@@ -54,8 +54,10 @@ def choose_strategy(name: str = "auto"):
         if gpus:
             return tf.distribute.MirroredStrategy([device.name for device in gpus])
         # Collective operations between CPU devices of one process mix up concurrent reductions; a plain sum does not.
-        return tf.distribute.MirroredStrategy([device.name for device in tf.config.list_logical_devices("CPU")],
-                                              cross_device_ops=tf.distribute.ReductionToOneDevice())
+        return tf.distribute.MirroredStrategy(
+            [device.name for device in tf.config.list_logical_devices("CPU")],
+            cross_device_ops=tf.distribute.ReductionToOneDevice(),
+        )
     return tf.distribute.get_strategy()
 
 

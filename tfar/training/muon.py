@@ -22,10 +22,25 @@ class ConvolutionMuon(keras.optimizers.Muon):
         global_clipnorm: as in Keras's optimizers.
     """
 
-    def __init__(self, learning_rate, *, adam_ratio: float = 0.5, beta_1: float = 0.9, beta_2: float = 0.999,
-                 global_clipnorm: float | None = None):
-        super().__init__(learning_rate, adam_lr_ratio=adam_ratio, adam_beta_1=beta_1, adam_beta_2=beta_2,
-                         global_clipnorm=global_clipnorm, weight_decay=None, adam_weight_decay=None, name="muon")
+    def __init__(
+        self,
+        learning_rate,
+        *,
+        adam_ratio: float = 0.5,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        global_clipnorm: float | None = None,
+    ):
+        super().__init__(
+            learning_rate,
+            adam_lr_ratio=adam_ratio,
+            adam_beta_1=beta_1,
+            adam_beta_2=beta_2,
+            global_clipnorm=global_clipnorm,
+            weight_decay=None,
+            adam_weight_decay=None,
+            name="muon",
+        )
 
     def _should_use_adamw(self, variable):
         shape = variable.shape

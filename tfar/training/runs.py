@@ -1,10 +1,10 @@
 """A run: a folder with everything a training writes, from which it goes on where it was interrupted.
 
-    recipe.json          what is trained
-    checkpoints/000012/  after epoch 12: networks, optimizers, state.json; the newest two are kept
-    best.weights.h5      the (averaged) generator at the best epoch on the held-out patches
-    log.csv              one row per epoch: losses, and the CPU-seconds of its steps
-    tensorboard/         the same, with sample images: tensorboard --logdir RUN
+recipe.json          what is trained
+checkpoints/000012/  after epoch 12: networks, optimizers, state.json; the newest two are kept
+best.weights.h5      the (averaged) generator at the best epoch on the held-out patches
+log.csv              one row per epoch: losses, and the CPU-seconds of its steps
+tensorboard/         the same, with sample images: tensorboard --logdir RUN
 """
 
 import csv
@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 
 from tfar import pixels, recipes
-from tfar.data.patches import Patches, PatchDataset, tf_dataset, validation_batch
+from tfar.data.patches import PatchDataset, Patches, tf_dataset, validation_batch
 from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build, call, channels, input_names
@@ -73,8 +73,14 @@ class Run:
             warnings.simplefilter("ignore")  # skipped files are named when the training starts
             load_split(data.source, data.validation, data.patch)
 
-    def train(self, *, strategy=None, minutes: float | None = None, initial: keras.Model | None = None,
-              verbose: str | int = "auto") -> bool:
+    def train(
+        self,
+        *,
+        strategy=None,
+        minutes: float | None = None,
+        initial: keras.Model | None = None,
+        verbose: str | int = "auto",
+    ) -> bool:
         """Train from the newest checkpoint, or from the start, to the end of the recipe.
 
         Args:
@@ -126,8 +132,15 @@ class Run:
             else:
                 data = {"x": PatchDataset(patches, done * steps, steps, workers=os.cpu_count())}
             trainer.fit(
-                **data, initial_epoch=done, epochs=end, validation_data=validation,
-                validation_batch_size=recipe.data.batch, shuffle=False, callbacks=callbacks, verbose=verbose)
+                **data,
+                initial_epoch=done,
+                epochs=end,
+                validation_data=validation,
+                validation_batch_size=recipe.data.batch,
+                shuffle=False,
+                callbacks=callbacks,
+                verbose=verbose,
+            )
             barrier(strategy)
             if trainer.stop_training:
                 return False
@@ -157,6 +170,7 @@ class Run:
 
     def save(self, trainer: Trainer, epochs: int, best: float | None):
         """Write the checkpoint of a trainer after a number of epochs and forget all but the newest ones."""
+
         def write(part: Path):
             part.mkdir(parents=True)
             for name, network in _networks(trainer).items():
@@ -220,7 +234,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 if epochs:
                     kept = f"the last good checkpoint is {self.run.checkpoint(epochs)}"
                 raise NonFiniteLoss(
-                    f"loss term {name!r} became {float(value)} in epoch {self.epoch + 1}, step {step}; {kept}")
+                    f"loss term {name!r} became {float(value)} in epoch {self.epoch + 1}, step {step}; {kept}"
+                )
 
 
 class StopAfter(keras.callbacks.Callback):
@@ -300,8 +315,11 @@ class EpochLog(keras.callbacks.Callback):
 
 
 def _networks(trainer: Trainer) -> dict[str, keras.Model]:
-    networks = {"generator": trainer.generator, "averaged_generator": trainer.averaged_generator,
-                "discriminator": trainer.discriminator}
+    networks = {
+        "generator": trainer.generator,
+        "averaged_generator": trainer.averaged_generator,
+        "discriminator": trainer.discriminator,
+    }
     return {name: network for name, network in networks.items() if network is not None}
 
 

@@ -110,7 +110,8 @@ def _texture(step: Step):
 TERMS = {
     "mse": lambda step: fidelity.mse(step.original, step.restored),
     "relative_mse": lambda step: fidelity.mse(
-        step.original, step.restored, fidelity.relative_weights(step.original, step.jpeg)),
+        step.original, step.restored, fidelity.relative_weights(step.original, step.jpeg)
+    ),
     "ssim": lambda step: similarity.ssim_loss(step.original, step.restored),
     "edge": lambda step: edge.edge_fidelity(step.original, step.edges),
     "blocking": lambda step: blocking.blocking_effect(step.restored),
@@ -241,9 +242,16 @@ class Trainer(keras.Model):
         rate = self._schedule(self.phase.learning_rate)
         if options.kind == "adam":
             return self._adam(rate, self.generator)
-        return self._ready(ConvolutionMuon(
-            rate, adam_ratio=options.adam_ratio, beta_1=options.beta_1, beta_2=options.beta_2,
-            global_clipnorm=options.clip_norm), self.generator)
+        return self._ready(
+            ConvolutionMuon(
+                rate,
+                adam_ratio=options.adam_ratio,
+                beta_1=options.beta_1,
+                beta_2=options.beta_2,
+                global_clipnorm=options.clip_norm,
+            ),
+            self.generator,
+        )
 
     def _discriminator_optimizer(self):
         rate = self.phase.discriminator_rate or self.phase.learning_rate
@@ -251,8 +259,12 @@ class Trainer(keras.Model):
 
     def _adam(self, rate, network: keras.Model):
         options = self.recipe.optimizer
-        return self._ready(keras.optimizers.Adam(
-            rate, beta_1=options.beta_1, beta_2=options.beta_2, global_clipnorm=options.clip_norm), network)
+        return self._ready(
+            keras.optimizers.Adam(
+                rate, beta_1=options.beta_1, beta_2=options.beta_2, global_clipnorm=options.clip_norm
+            ),
+            network,
+        )
 
     def _ready(self, optimizer, network: keras.Model):
         if self.recipe.precision == "mixed_float16":
@@ -268,7 +280,8 @@ class Trainer(keras.Model):
         steps = phase.epochs * self.recipe.steps_per_epoch - phase.warmup
         warm = {"warmup_target": rate, "warmup_steps": phase.warmup} if phase.warmup else {}
         return keras.optimizers.schedules.CosineDecay(
-            0.0 if phase.warmup else rate, max(steps, 1), alpha=1.0 if phase.decay == "constant" else 0.0, **warm)
+            0.0 if phase.warmup else rate, max(steps, 1), alpha=1.0 if phase.decay == "constant" else 0.0, **warm
+        )
 
 
 def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
@@ -297,8 +310,8 @@ def check_terms(recipe: Recipe, generator: keras.Model):
         "blocking": (recipe.data.aligned == 1 and on_grid, "data.aligned=1 and a data.patch that is a multiple of 8"),
         "diversity": ("noise" in input_names(generator), "a generator that takes noise"),
         "jpeg": (on_grid, "data.aligned above 0 and a data.patch that is a multiple of 8"),
-        **{name: (recipe.discriminator is not None, "a discriminator") for name in ADVERSARIAL_TERMS},
-        **{name: (recipe.features is not None, "features") for name in FEATURE_TERMS},
+        **dict.fromkeys(ADVERSARIAL_TERMS, (recipe.discriminator is not None, "a discriminator")),
+        **dict.fromkeys(FEATURE_TERMS, (recipe.features is not None, "features")),
     }
     for name in dict.fromkeys(name for phase in recipe.phases for name in phase.terms):
         if name not in TERMS:

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+import tfar
+from tfar import jpeg
+from tfar.reports.contact_sheet import LABEL_HEIGHT
+from tfar.restoration.restorer import Restorer
+
+PHOTO = data.astronaut()[:40, :33]
+
+
+# Candidates of a one-to-many network.
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("file", ["single_file", "luma_file", "noise_file"])
+def test_compare_a_single_network(run, photo, request, tmp_path, file):
+    path, target = request.getfixturevalue(file), tmp_path / "new" / "picture.png"
+    assert run("compare", photo, target, "--preset", path, "--quality", 15) == (0, [str(target)], [])
+    picture = read(target)
+    assert picture.shape == (40 + LABEL_HEIGHT, 3 * 33, 3)
+    original, coded, restored = np.split(picture[LABEL_HEIGHT:], 3, axis=1)
+    np.testing.assert_array_equal(original, PHOTO)
+    np.testing.assert_array_equal(coded, jpeg.compress(PHOTO, 15))
+    expected = Restorer(tfar.load(path))(coded)
+    np.testing.assert_allclose(np.float32(restored), expected, atol=1)
+    assert np.abs(np.int16(restored) - coded).max() > 1
+
+
+def test_compare_refuses(refused, photo, single_file, tmp_path):
+    assert "absent.png: no such file" in refused("compare", tmp_path / "absent.png", tmp_path / "out.png")
+    assert "out.gif" in refused("compare", photo, tmp_path / "out.gif", "--preset", single_file)

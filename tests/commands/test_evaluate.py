@@ -1,0 +1,126 @@
+import json
+
+import pytest
+from skimage import data
+
+from tfar import cli
+
+PHOTO = data.astronaut()[:40, :33]
+
+
+def test_evaluate_prints_a_table(run, photo, fused_file):
+    code, out, err = run("evaluate", photo.parent, "--preset", fused_file, "--quality", 10, 30, "--protocol", "gray")
+    assert (code, err) == (0, [])
+    assert [line for line in out if line.startswith("**")] == [
+        "**in, gray, QF 10, 1 image**",
+        "**in, gray, QF 30, 1 image**",
+    ]
+    assert [line.split("|")[1].strip() for line in out if line.startswith("|")] == 2 * [
+        "",
+        "---",
+        "JPEG",
+        "model base",
+        "model texture",
+        "model fused",
+    ]
+
+
+def test_evaluate_prints_what_is_gained_over_the_jpeg(run, photo, fused_file):
+    _, before, _ = run("evaluate", photo.parent, "--preset", fused_file, "--quality", 10, 30, "--protocol", "gray")
+    code, out, err = run(
+        "evaluate", photo.parent, "--preset", fused_file, "--quality", 10, 30, "--protocol", "gray", "--gain", "psnr_b"
+    )
+    assert (code, err) == (0, []) and len(out) == len(before) + 8
+    assert out[len(before) + 1 :][:3] == [
+        "**in, gray: PSNR-B over the JPEG's, mean (worst image)**",
+        "",
+        "|  | QF 10 | QF 30 |",
+    ]
+    assert [line.split("|")[1].strip() for line in out[-3:]] == ["model base", "model texture", "model fused"]
+
+
+def test_evaluate_a_single_network(run, photo, luma_file):
+    code, out, err = run("evaluate", photo.parent, "--preset", luma_file)
+    assert (code, err) == (0, [])
+    rows = [line.split("|")[1].strip() for line in out if line.startswith("|")]
+    assert rows == 2 * ["", "---", "JPEG", luma_file.stem]
+    assert "gray" in out[0] and any("color" in line for line in out)
+
+
+def test_evaluate_writes_tables_and_a_report(run, photo, fused_file, luma_file, tmp_path):
+    folder = tmp_path / "report"
+    code, out, err = run(
+        "evaluate",
+        photo.parent,
+        "--preset",
+        fused_file,
+        luma_file,
+        "--protocol",
+        "gray",
+        "color",
+        "--metrics",
+        "psnr",
+        "ssim",
+        "--out",
+        folder,
+        "--no-cache",
+        "--pictures",
+        2,
+    )
+    assert code == 0 and err == []
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"results.csv", "summary.md", "summary.json", "tables.tex", "report.html"}
+    assert {str(folder / name) for name in ("results.csv", "report.html")} <= set(out)
+    assert (folder / "results.csv").read_text().count("\n") == 1 + 2 * 5
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png") > 8 and "mask of model fused" in page
+
+
+def test_evaluate_goes_on_after_a_bad_image_and_says_so(run, photo, fused_file):
+    (photo.parent / "bad.png").write_bytes(b"no image")
+    code, out, err = run("evaluate", photo.parent, "--preset", fused_file, "--protocol", "gray")
+    assert code == 2
+    assert any("JPEG" in line for line in out)
+    assert len(err) == 1 and "bad.png" in err[0] and "not a readable image" in err[0]
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_evaluate_detections(run, refused, tmp_path):
+    truth = write_json(
+        tmp_path / "truth.json",
+        {
+            "images": [{"id": 1, "width": 64, "height": 64}],
+            "categories": [{"id": 1, "name": "cat"}],
+            "annotations": [
+                {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 8, 24, 24], "area": 576, "iscrowd": 0}
+            ],
+        },
+    )
+    found = [{"image_id": 1, "category_id": 1, "bbox": [8, 8, 24, 24], "score": 0.9}]
+    results = {"original": write_json(tmp_path / "a.json", found), "JPEG": write_json(tmp_path / "b.json", [])}
+    named = [f"{label}={file}" for label, file in results.items()]
+    code, out, err = run("evaluate", "--detections", *named, "--annotations", truth)
+    assert (code, err) == (0, [])
+    assert any(line.startswith("| original") and "100.0" in line for line in out)
+    assert any(line.startswith("| JPEG") and "0.0" in line for line in out)
+    assert "--annotations" in refused("evaluate", "--detections", *named)
+    assert "NAME=PATH" in refused("evaluate", "--detections", results["JPEG"], "--annotations", truth)
+
+
+def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):
+    assert "absent: no such folder" in refused("evaluate", tmp_path / "absent", "--preset", fused_file)
+    assert "needs a folder" in refused("evaluate", "--preset", fused_file)
+    assert "unknown metric 'psmr'" in refused("evaluate", photo.parent, "--preset", fused_file, "--metrics", "psmr")
+    evaluate = ("evaluate", photo.parent, "--preset", fused_file)
+    assert "--gain ssim is not among the metrics: psnr" in refused(*evaluate, "--metrics", "psnr", "--gain", "ssim")
+    assert "lpips needs weights" in refused(*evaluate, "--metrics", "lpips")
+    assert "lpips_alex.npz" in refused(*evaluate, "--weights", tmp_path)
+    assert "dists.npz" in refused(*evaluate, "--weights", tmp_path, "--metrics", "psnr", "dists")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["evaluate", str(photo.parent), "--quality", "0"])
+    assert caught.value.code == 2
+    assert "quality factor from 1 to 100, got '0'" in capfd.readouterr().err

@@ -1,0 +1,254 @@
+import io
+import math
+
+import numpy as np
+import pytest
+from helpers import TINY, perturb
+from PIL import Image
+from skimage import data
+
+from tfar import cli, jpeg
+from tfar.commands import restore
+from tfar.errors import TfarError
+from tfar.models.region_aware import edge_cnn
+from tfar.reports.contact_sheet import LABEL_HEIGHT
+from tfar.restoration.consistency import share_outside_interval
+from tfar.restoration.restorer import Restorer
+
+PHOTO = data.astronaut()[:40, :33]
+
+
+@pytest.fixture(scope="module")
+def single_model():
+    return perturb(edge_cnn(**TINY), 1)
+
+
+def cells(picture, columns):
+    """The images of a picture of 40x33 images without their labels, row by row."""
+    rows = np.split(picture, len(picture) // (40 + LABEL_HEIGHT))
+    return [cell[LABEL_HEIGHT:] for row in rows for cell in np.split(row, columns, axis=1)]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 8])
+@pytest.mark.parametrize("image", [PHOTO, PHOTO[..., 0]], ids=["color", "gray"])
+def test_candidates_are_those_of_consecutive_seeds_and_a_sheet_of_all(noise_model, image, count):
+    *restored, sheet = restore.candidates(noise_model, count, 7)(image)
+    assert len(restored) == count
+    for number, candidate in enumerate(restored):
+        np.testing.assert_array_equal(candidate, Restorer(noise_model, seed=7 + number)(image))
+    columns = math.isqrt(count) + 1  # of a sheet that is about as high as wide
+    shown = cells(sheet, columns)
+    assert sheet.shape[1] == columns * 33 and 0 <= len(shown) - (count + 1) < columns
+    for cell, expected in zip(shown, [image, *restored]):
+        np.testing.assert_array_equal(cell, expected if expected.ndim == 3 else np.stack([expected] * 3, axis=-1))
+
+
+def test_one_restoration_is_no_candidate(fused_model, single_model):
+    for model in (fused_model, single_model):
+        with pytest.raises(TfarError, match=f"{model.name} gives one restoration of an image"):
+            restore.candidates(model, 2, 0)
+
+
+PHOTO = data.astronaut()[:40, :33]
+
+
+def test_restore_a_file(run, photo, fused_file, fused_model, tmp_path):
+    for layer in ("fused", "base", "texture"):
+        target = tmp_path / f"{layer}.png"
+        code, out, err = run("restore", photo, target, "--preset", fused_file, "--layer", layer)
+        assert (code, out, err) == (0, [f"{photo} -> {target}"], [])
+        np.testing.assert_allclose(np.float32(Image.open(target)), Restorer(fused_model, layer)(PHOTO), atol=1)
+
+
+def test_restore_a_folder(run, photo, fused_file, fused_model, tmp_path):
+    gray = photo.parent / "sub" / "gray.jpg"
+    gray.parent.mkdir()
+    Image.fromarray(PHOTO[..., 0]).save(gray)
+    target = tmp_path / "out"
+    code, out, err = run("restore", photo.parent, target, "--preset", fused_file)
+    assert (code, err) == (0, [])
+    assert out == [f"{photo} -> {target}/photo.png", f"{gray} -> {target}/sub/gray.png"]
+    with Image.open(gray) as jpeg, Image.open(target / "sub" / "gray.png") as restored:
+        np.testing.assert_allclose(np.float32(restored), Restorer(fused_model)(np.asarray(jpeg)), atol=1)
+
+
+def test_bad_files_of_a_folder_are_named_and_the_others_restored(run, photo, fused_file, tmp_path):
+    (photo.parent / "empty.jpg").write_bytes(b"")
+    (photo.parent / "text.jpg").write_text("no\nimage")
+    code, out, err = run("restore", photo.parent, tmp_path / "out", "--preset", fused_file)
+    assert code == 2
+    assert out == [f"{photo} -> {tmp_path}/out/photo.png"]
+    assert [line.split(":")[1].strip() for line in err] == [f"{photo.parent}/empty.jpg", f"{photo.parent}/text.jpg"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.png"]
+
+
+def test_restore_a_color_image_with_a_luma_network(run, photo, luma_file, tmp_path):
+    assert run("restore", photo, tmp_path / "out.png", "--preset", luma_file)[0] == 0
+    change = np.int16(Image.open(tmp_path / "out.png")) - PHOTO
+    assert np.abs(change).max() > 1
+    assert np.median(np.ptp(change, axis=-1)) <= 1
+
+
+# Candidates of a one-to-many network.
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_candidates_of_a_png(run, photo, noise_file, noise_model, tmp_path):
+    target = tmp_path / "new" / "photo.png"
+    code, out, err = run("restore", photo, target, "--preset", noise_file, "--candidates", 2)
+    files = [target.with_name(f"photo-{label}.png") for label in (1, 2, "candidates")]
+    assert (code, out, err) == (0, [f"{photo} -> {file}" for file in files], [])
+    assert sorted(target.parent.iterdir()) == files
+    first, second, sheet = map(read, files)
+    for seed, candidate in enumerate((first, second)):
+        np.testing.assert_allclose(np.float32(candidate), Restorer(noise_model, seed=seed)(PHOTO), atol=1)
+    assert (first != second).any()
+
+    height, width = 40 + LABEL_HEIGHT, 33
+    assert sheet.shape == (2 * height, 2 * width, 3)
+    for row, column, expected in ((0, 0, PHOTO), (0, 1, first), (1, 0, second)):
+        cell = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        np.testing.assert_array_equal(cell[LABEL_HEIGHT:], expected)
+
+
+def test_candidates_go_on_from_the_seed(run, photo, noise_file, tmp_path):
+    for name, arguments in (
+        ("a", ["--candidates", 3, "--seed", 4]),
+        ("b", ["--candidates", 1, "--seed", 6]),
+        ("c", ["--seed", 5]),
+        ("d", []),
+    ):
+        assert run("restore", photo, tmp_path / f"{name}.png", "--preset", noise_file, *arguments)[0] == 0
+    np.testing.assert_array_equal(read(tmp_path / "a-3.png"), read(tmp_path / "b-1.png"))
+    np.testing.assert_array_equal(read(tmp_path / "a-2.png"), read(tmp_path / "c.png"))
+    assert (read(tmp_path / "c.png") != read(tmp_path / "d.png")).any()
+    assert not (tmp_path / "c-1.png").exists()
+
+
+@pytest.mark.parametrize("image", [PHOTO, PHOTO[..., 0]], ids=["color", "gray"])
+@pytest.mark.parametrize("extension", ["png", "webp"])
+def test_candidates_of_a_jpeg_come_with_the_share_outside_its_intervals(run, noise_file, tmp_path, image, extension):
+    source = tmp_path / "photo.jpg"
+    Image.fromarray(image).save(source, quality=35)
+    code, out, err = run("restore", source, tmp_path / f"out.{extension}", "--preset", noise_file, "--candidates", 2)
+    assert (code, err) == (0, [])
+    shares = []
+    for number, line in enumerate(out[:2], start=1):
+        file = tmp_path / f"out-{number}.{extension}"
+        start, note = line.split("  (")
+        assert start == f"{source} -> {file}"
+        share, text = note.split("% ")
+        assert text == "of the DCT coefficients outside the JPEG's interval)"
+        given, restored = (Image.open(path).convert("RGB") for path in (source, file))
+        expected = share_outside_interval(np.asarray(given), np.asarray(restored), jpeg.luma_table(35))
+        assert 0.001 < expected < 1
+        assert float(share) == pytest.approx(100 * expected, abs=0.051)
+        shares.append(share)
+    assert shares[0] != shares[1]
+    assert out[2:] == [f"{source} -> {tmp_path}/out-candidates.{extension}"]
+
+
+def test_a_jpeg_without_a_whole_block_has_no_such_share(run, noise_file, tmp_path):
+    source = tmp_path / "photo.jpg"
+    Image.fromarray(PHOTO[:7, :30]).save(source)
+    code, out, _ = run("restore", source, tmp_path / "out.png", "--preset", noise_file, "--candidates", 1)
+    assert (code, out[0]) == (0, f"{source} -> {tmp_path}/out-1.png")
+
+
+def test_candidates_of_a_folder(run, refused, photo, noise_file, tmp_path):
+    coded = photo.parent / "sub" / "coded.jpg"
+    coded.parent.mkdir()
+    Image.fromarray(PHOTO[..., 0]).save(coded)
+    (photo.parent / "text.jpg").write_text("no image")
+    target = tmp_path / "out"
+    code, out, err = run("restore", photo.parent, target, "--preset", noise_file, "--candidates", 1)
+    assert code == 2 and len(err) == 1 and "text.jpg" in err[0]
+    assert [line.split("  (")[0] for line in out] == [
+        f"{photo} -> {target}/photo-1.png",
+        f"{photo} -> {target}/photo-candidates.png",
+        f"{coded} -> {target}/sub/coded-1.png",
+        f"{coded} -> {target}/sub/coded-candidates.png",
+    ]
+    assert ["  (" in line for line in out] == [False, False, True, False]
+
+    Image.fromarray(PHOTO).save(photo.with_name("photo-1.png"))
+    before = photo.with_name("photo-1.png").read_bytes()
+    line = refused("restore", photo.parent, photo.parent, "--preset", noise_file, "--candidates", 1)
+    assert "photo-1.png: is one of the inputs" in line
+    assert photo.with_name("photo-1.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--layer", "base"]])
+def test_networks_without_noise_have_no_candidates(refused, photo, fused_file, tmp_path, arguments):
+    command = ["restore", photo, tmp_path / "out.png", "--preset", fused_file, "--candidates", 2, *arguments]
+    assert "region_aware gives one restoration of an image" in refused(*command)
+    assert list(tmp_path.iterdir()) == [photo.parent]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--candidates", 2]])
+def test_networks_with_noise_have_no_layers(refused, photo, noise_file, tmp_path, arguments):
+    command = ["restore", photo, tmp_path / "out.png", "--preset", noise_file, "--layer", "base", *arguments]
+    assert "no layer 'base'" in refused(*command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--candidates", "0"], "from 1 up, got '0'"),
+        (["--candidates", "-1"], "from 1 up, got '-1'"),
+        (["--candidates", "two"], "from 1 up, got 'two'"),
+        (["--candidates", "1.5"], "from 1 up, got '1.5'"),
+        (["--seed", "-1"], "from 0 up, got '-1'"),
+        (["--seed", "x"], "from 0 up, got 'x'"),
+    ],
+)
+def test_numbers_of_candidates_and_seeds_that_cannot_be(capfd, tmp_path, arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["restore", str(tmp_path / "in.png"), str(tmp_path / "out.png"), *arguments])
+    assert caught.value.code == 2
+    assert message in capfd.readouterr().err
+
+
+# What cannot be restored.
+
+
+def write_truncated_jpeg(path):
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).save(buffer, "JPEG")
+    path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda path: path.write_bytes(b""), "not a readable image"),
+        (lambda path: path.write_text("two\nlines"), "not a readable image"),
+        (write_truncated_jpeg, "not a readable image"),
+        (lambda path: None, "no such file"),
+    ],
+    ids=["empty", "text", "truncated", "missing"],
+)
+def test_unreadable_input(refused, fused_file, tmp_path, write, reason):
+    write(tmp_path / "bad.jpg")
+    line = refused("restore", tmp_path / "bad.jpg", tmp_path / "out.png", "--preset", fused_file)
+    assert str(tmp_path / "bad.jpg") in line
+    assert reason in line
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("target", ["out.gif", "in/photo.png/out.png"])
+def test_unwritable_output(refused, photo, fused_file, tmp_path, target):
+    assert target in refused("restore", photo, tmp_path / target, "--preset", fused_file)
+    assert not (tmp_path / target).exists()
+
+
+@pytest.mark.parametrize("command", ["restore", "export"])
+def test_layer_of_a_single_network(refused, photo, single_file, tmp_path, command):
+    inputs = [photo] if command == "restore" else []
+    line = refused(command, *inputs, tmp_path / "out.png", "--preset", single_file, "--layer", "base")
+    assert "no layer 'base'" in line
+    assert not (tmp_path / "out.png").exists()

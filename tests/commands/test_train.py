@@ -1,0 +1,84 @@
+import pytest
+
+from tfar import recipes
+from tfar.commands import train
+from tfar.models import SYSTEMS
+from tfar.training.region_aware import RegionAwareRun
+from tfar.training.runs import Run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--set", "base.data.patches=3"], "'base.data.patches'"),
+        (["--set", "base.data.patch=many"], "base.data.patch"),
+        (["--set", "base.data.patch"], "'base.data.patch'"),
+        (["--set", "base.data.patch=0"], "data.patch"),
+        (["--recipe", "huge"], "unknown recipe 'huge'; known: paper, general, gpu, cpu, demo"),
+        (["--strategy", "several"], "'several'"),
+    ],
+)
+def test_refused_trainings_leave_no_run(refused, tmp_path, arguments, named):
+    assert named in refused("train", "region-aware", "--run", tmp_path / "run", *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_needs_a_run(refused, tmp_path):
+    assert f"{tmp_path / 'absent'}: no recipe.json" in refused("train", "region-aware", "--resume", tmp_path / "absent")
+    assert "--resume" in refused("train", "region-aware", "--resume", tmp_path, "--data", "demo")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_passes_its_arguments_to_the_job(run, tmp_path, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(train, "training_job", lambda run, **options: jobs.append((run, options)))
+    monkeypatch.chdir(tmp_path)
+    changes = ["--data", "photos", "--precision", "float32", "--set", "base.data.patch=64", "mask.threshold=6"]
+    command = ["train", "region-aware", "--recipe", "cpu", "--run", "mine", "--minutes", "2.5", *changes]
+    assert run(*command) == (0, [], [])
+    started, options = jobs[0]
+    assert isinstance(started, RegionAwareRun) and str(started.folder) == "mine"
+    assert options["minutes"] == 2.5
+    assert {part.data.source for part in (started.recipe.base, started.recipe.texture)} == {"photos"}
+    assert {part.precision for part in (started.recipe.base, started.recipe.texture)} == {"float32"}
+    assert (started.recipe.base.data.patch, started.recipe.texture.data.patch) == (64, 96)
+    assert (started.recipe.mask.threshold, started.recipe.base.generator.options["blocks"]) == (6, 6)
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.json").write_text(recipes.to_json(started.recipe))
+    assert run("train", "region-aware", "--resume", "mine") == (0, [], [])
+    assert jobs[1][0].recipe == started.recipe
+    assert run("train", "region-aware") == (0, [], [])
+    assert str(jobs[2][0].folder).startswith("runs/region-aware-demo-")
+
+
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if name != "region-aware"])
+def test_train_passes_the_recipe_of_the_system_to_the_job(run, tmp_path, monkeypatch, system):
+    jobs = []
+    monkeypatch.setattr(train, "training_job", lambda run, **options: jobs.append((run, options)))
+    monkeypatch.chdir(tmp_path)
+    changes = ["--data", "photos", "--precision", "mixed_float16", "--set", "data.batch=7", "seed=5"]
+    assert run("train", system, "--recipe", "cpu", "--minutes", "2.5", *changes) == (0, [], [])
+    started, options = jobs[0]
+    assert isinstance(started, Run)
+    assert str(started.folder).startswith(f"runs/{system}-cpu-")
+    assert options["minutes"] == 2.5
+    assert started.recipe == recipes.override(
+        SYSTEMS[system]["cpu"], ["data.source=photos", "precision=mixed_float16", "data.batch=7", "seed=5"]
+    )
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.json").write_text(recipes.to_json(started.recipe))
+    assert run("train", system, "--resume", "mine") == (0, [], [])
+    assert jobs[1][0].recipe == started.recipe
+    assert run("train", system, "--run", "other") == (0, [], [])
+    assert (str(jobs[2][0].folder), jobs[2][0].recipe) == ("other", SYSTEMS[system]["demo"])
+
+
+def test_systems_and_recipes_that_are_not_there(refused, tmp_path):
+    line = refused("train", "edge-gan", "--run", tmp_path / "run")
+    assert line == f"tfar: unknown system 'edge-gan'; known: {', '.join(SYSTEMS)}"
+    line = refused("train", "argan", "--recipe", "gpu", "--run", tmp_path / "run")
+    assert line == "tfar: unknown recipe 'gpu'; known: paper, cpu, demo"
+    assert "'base'" in refused("train", "argan", "--set", "base.data.patch=64", "--run", tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []

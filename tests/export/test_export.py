@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from helpers import TINY, largest_difference, perturb
+
+from tfar import cli
+from tfar.export.saved_model import export_saved_model
+from tfar.export.tflite import export_tflite
+from tfar.models.one_to_many import proposal_network
+from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
+from tfar.recipes import Mask
+from tfar.restoration.restorer import Restorer
+
+SIZES = [(24, 32), (17, 13)]
+
+
+def fused(mask):
+    return region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
+
+
+@pytest.fixture(scope="module", params=["fused", "fused majority", "paper form", "luma"])
+def exported(request, tmp_path_factory):
+    """A network, and the folder with its SavedModel and TFLite file."""
+    output = "fused"
+    if request.param == "paper form":
+        model, output = perturb(edge_cnn(filters=8, blocks=2, head=8), 1), "image"
+    elif request.param == "luma":
+        model, output = perturb(edge_cnn(**TINY, channels=1), 1), "image"
+    else:
+        model = fused(Mask(majority=3) if request.param == "fused majority" else Mask())
+    folder = tmp_path_factory.mktemp("export")
+    export_saved_model(model, folder / "saved_model", output=output)
+    export_tflite(folder / "saved_model", folder / "model.tflite")
+    return model, folder
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_saved_model_restores_as_the_restorer(exported, noise, size):
+    model, folder = exported
+    images = np.stack([noise(*size), noise(*size)])
+    serve = tf.saved_model.load(folder / "saved_model").signatures["serving_default"]
+    restored = serve(image=tf.constant(images))["restored"].numpy()
+    expected = np.stack([Restorer(model)(image) for image in images])
+    assert largest_difference(restored, expected) <= 1
+    assert largest_difference(images, expected) > 1
+
+
+def test_saved_model_signature(exported):
+    _, folder = exported
+    serve = tf.saved_model.load(folder / "saved_model").signatures["serving_default"]
+    [(name, image)] = serve.structured_input_signature[1].items()
+    assert (name, image.dtype, image.shape.as_list()) == ("image", tf.uint8, [None, None, None, 3])
+    [(name, restored)] = serve.structured_outputs.items()
+    assert (name, restored.dtype, restored.shape.rank) == ("restored", tf.uint8, 4)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tflite_restores_as_the_restorer(exported, noise, size):
+    model, folder = exported
+    restore = Interpreter(str(folder / "model.tflite")).get_signature_runner("serving_default")
+    for image in (noise(*size), noise(*size)):
+        assert largest_difference(restore(image=image[None])["restored"][0], Restorer(model)(image)) <= 1
+
+
+def test_tflite_signature(exported):
+    _, folder = exported
+    interpreter = Interpreter(str(folder / "model.tflite"))
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["restored"]}}
+    runner = interpreter.get_signature_runner("serving_default")
+    image, restored = runner.get_input_details()["image"], runner.get_output_details()["restored"]
+    assert image["dtype"] == restored["dtype"] == np.uint8
+    assert image["shape_signature"].tolist()[1:] == [-1, -1, 3]
+
+
+def test_tflite_has_builtin_operators_only(exported):
+    _, folder = exported
+    interpreter = Interpreter(str(folder / "model.tflite"), num_threads=1)
+    names = {operator["op_name"] for operator in interpreter._get_ops_details()}
+    assert "CONV_2D" in names
+    assert [name for name in names if "FLEX" in name.upper() or "CUSTOM" in name.upper()] == []
+
+
+@pytest.fixture(scope="module", params=[3, 1], ids=["color", "luma"])
+def exported_with_noise(request, tmp_path_factory):
+    """A network that takes noise, and the folder with its SavedModel and TFLite file."""
+    options = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
+    model = perturb(proposal_network(**options, channels=request.param), 3)
+    folder = tmp_path_factory.mktemp("noise")
+    export_saved_model(model, folder / "saved_model", output="image")
+    export_tflite(folder / "saved_model", folder / "model.tflite")
+    return model, folder
+
+
+def draw(seed, height, width):
+    return np.random.default_rng(seed).standard_normal((1, -(-height // 2), -(-width // 2), 1), dtype="float32")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_saved_model_takes_noise_and_restores_as_the_restorer(exported_with_noise, noise, size):
+    model, folder = exported_with_noise
+    images = np.stack([noise(*size), noise(*size)])
+    serve = tf.saved_model.load(folder / "saved_model").signatures["serving_default"]
+    inputs = {
+        name: (spec.dtype.name, spec.shape.as_list()) for name, spec in serve.structured_input_signature[1].items()
+    }
+    assert inputs == {"image": ("uint8", [None, None, None, 3]), "noise": ("float32", [None, None, None, 1])}
+    drawn = np.concatenate([draw(seed, *size) for seed in (4, 5)])
+    restored = serve(image=tf.constant(images), noise=tf.constant(drawn))["restored"].numpy()
+    expected = np.stack([Restorer(model, seed=seed)(image) for seed, image in zip((4, 5), images)])
+    assert largest_difference(restored, expected) <= 1
+    other = np.stack([Restorer(model, seed=seed)(image) for seed, image in zip((6, 7), images)])
+    assert largest_difference(restored, other) > 1
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tflite_takes_noise_and_restores_as_the_restorer(exported_with_noise, noise, size):
+    model, folder = exported_with_noise
+    interpreter = Interpreter(str(folder / "model.tflite"))
+    [inputs] = [signature["inputs"] for signature in interpreter.get_signature_list().values()]
+    assert sorted(inputs) == ["image", "noise"]
+    restore, image = interpreter.get_signature_runner("serving_default"), noise(*size)
+    for seed in (4, 5):
+        restored = restore(image=image[None], noise=draw(seed, *size))["restored"][0]
+        assert largest_difference(restored, Restorer(model, seed=seed)(image)) <= 1
+
+
+def test_operator_that_tflite_lacks_is_an_error(tmp_path):
+    module = tf.Module()
+    signature = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
+    module.serve = tf.function(
+        lambda image: {"restored": tf.raw_ops.AdjustContrastv2(images=tf.cast(image, tf.float32), contrast_factor=2.0)},
+        input_signature=[signature],
+    )
+    tf.saved_model.save(module, tmp_path / "saved_model", signatures={"serving_default": module.serve})
+    with pytest.raises(Exception, match="AdjustContrast"):
+        export_tflite(tmp_path / "saved_model", tmp_path / "model.tflite")
+    assert not (tmp_path / "model.tflite").exists()
+
+
+@pytest.mark.parametrize("layer", ["base", "texture"])
+def test_layers_can_be_served_and_a_folder_is_replaced(fused_model, noise, tmp_path, layer):
+    image = noise(9, 14)
+    for output in ("fused", layer):
+        export_saved_model(fused_model, tmp_path / "saved_model", output=output)
+    serve = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_default"]
+    restored = serve(image=tf.constant(image[None]))["restored"].numpy()[0]
+    assert largest_difference(restored, Restorer(fused_model, layer)(image)) <= 1
+    assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
+
+
+def test_command_line_exports_the_layer_asked_for(fused_file, fused_model, noise, tmp_path, capsys):
+    assert cli.main(["export", str(tmp_path / "out"), "--preset", str(fused_file), "--layer", "base"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{tmp_path}/out/saved_model", f"{tmp_path}/out/model.tflite"]
+    image = noise(11, 8)
+    restore = Interpreter(str(tmp_path / "out" / "model.tflite")).get_signature_runner("serving_default")
+    expected = Restorer(fused_model, "base")(image)
+    assert largest_difference(restore(image=image[None])["restored"][0], expected) <= 1

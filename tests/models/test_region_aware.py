@@ -1,0 +1,432 @@
+import keras
+import numpy as np
+import pytest
+from helpers import TINY, convolutions, perturb
+from keras import ops
+from numpy.lib.stride_tricks import sliding_window_view
+from skimage import data
+
+from tfar import models, pixels
+from tfar.errors import RecipeError
+from tfar.models.region_aware import (
+    RECIPES,
+    OrientationDiversityMask,
+    edge_cnn,
+    region_aware,
+    srgan_discriminator,
+    texture_generator,
+)
+from tfar.recipes import Mask, Network
+
+PAPER = {"filters": 8, "blocks": 2, "head": 8}
+SCALES = {
+    "filters": 4,
+    "blocks": 6,
+    "head": 8,
+    "norm": "none",
+    "residual": True,
+    "stride": 2,
+    "scales": 3,
+    "expansion": 3,
+}
+FORMS = {"paper": PAPER, "practical": TINY, "scales": SCALES, "paper on scales": PAPER | {"blocks": 3, "scales": 2}}
+SIZES = [(1, 1), (2, 3), (7, 8), (16, 16)]
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def form(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[edge_cnn, texture_generator])
+def generator(request, form):
+    return perturb(request.param(**FORMS[form]), 3)
+
+
+def batch(height, width, channels=3):
+    return np.random.default_rng(7).uniform(-1, 1, (2, height, width, channels)).astype("float32")
+
+
+def arrays(outputs):
+    return {name: ops.convert_to_numpy(value) for name, value in outputs.items()}
+
+
+def generator_in_numpy(model, jpeg, stride, residual, scales=1):
+    """Fig. 1 with explicit windows, in float64."""
+    names = {layer.name for layer in model.layers}
+
+    def conv(x, name, strides=1):
+        kernel, bias = model.get_layer(name).get_weights()
+        reach = len(kernel) // 2
+        x = np.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+        windows = sliding_window_view(x, kernel.shape[:2], axis=(1, 2))[:, ::strides, ::strides]
+        return np.einsum("byxihw,hwio->byxo", windows, kernel.astype(np.float64)) + bias
+
+    def norm(x, name):
+        if name not in names:
+            return x
+        gamma, beta, mean, variance = model.get_layer(name).get_weights()
+        return (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+
+    def depth_to_space(x, s):
+        b, h, w, c = x.shape
+        return x.reshape(b, h, w, s, s, c // s**2).transpose(0, 1, 3, 2, 4, 5).reshape(b, h * s, w * s, -1)
+
+    def space_to_depth(x):
+        b, h, w, c = x.shape
+        return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, -1)
+
+    def full_size(x):
+        return depth_to_space(x, stride)[:, : jpeg.shape[1], : jpeg.shape[2]]
+
+    def blocks(x, label):
+        count = sum(name.startswith(label) and name.endswith("_conv1") for name in names)
+        for i in range(1, count + 1):
+            y = np.maximum(norm(conv(x, f"{label}{i}_conv1"), f"{label}{i}_norm1"), 0)
+            x = x + norm(conv(y, f"{label}{i}_conv2"), f"{label}{i}_norm2")
+        return x
+
+    cell = stride * 2 ** (scales - 1)
+    missing = [(0, -side % cell) if scales > 1 else (0, 0) for side in jpeg.shape[1:3]]
+    extended = np.pad(jpeg, ((0, 0), *missing, (0, 0)), mode="reflect")
+    entry = x = np.maximum(conv(extended, "entry", stride), 0)
+    if scales == 1:
+        x = blocks(x, "block")
+    skips = []
+    for i in range(1, scales):
+        skips.append(blocks(x, f"down{i}_block"))
+        x = conv(space_to_depth(skips[-1]), f"down{i}")
+    x = blocks(x, "bottom_block")
+    for i in range(scales - 1, 0, -1):
+        x = blocks(depth_to_space(conv(x, f"up{i}"), 2) + skips.pop(), f"up{i}_block")
+    x = entry + norm(conv(x, "stack"), "stack_norm")
+    features = conv(x, "features")
+    outputs = {}
+    if "edge_map" in names:
+        edges = conv(features, "edge_map")
+        outputs["edges"] = full_size(edges)
+        features = np.concatenate([features, edges], axis=-1)
+    x = np.maximum(conv(np.maximum(conv(features, "head1"), 0), "head2"), 0)
+    x = full_size(conv(x, "to_image"))
+    return outputs | {"image": jpeg + x if residual else np.tanh(x)}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_generators_agree_with_explicit_windows(generator, form, size):
+    jpeg = batch(*size)
+    options = {"stride": 1, "residual": False, "scales": 1, **FORMS[form]}
+    expected = generator_in_numpy(generator, jpeg, options["stride"], options["residual"], options["scales"])
+    outputs = arrays(generator(jpeg, training=False))
+    assert outputs.keys() == expected.keys() == {"image"} | ({"edges"} if generator.name == "edge_cnn" else set())
+    assert outputs["image"].shape == jpeg.shape
+    for name, value in outputs.items():
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, expected[name], atol=2e-5)
+
+
+def test_a_stride_that_does_not_divide_the_size_is_cropped():
+    model = edge_cnn(**TINY | {"stride": 3})
+    outputs = arrays(model(batch(7, 11)))
+    assert outputs["image"].shape == (2, 7, 11, 3)
+    assert outputs["edges"].shape == (2, 7, 11, 1)
+
+
+@pytest.mark.parametrize("options", [TINY, SCALES], ids=["practical", "scales"])
+@pytest.mark.parametrize("builder", [edge_cnn, texture_generator])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_fresh_residual_network_returns_its_input(builder, size, options):
+    jpeg = batch(*size)
+    np.testing.assert_array_equal(builder(**options)(jpeg)["image"], jpeg)
+
+
+def test_blocks_are_spread_over_the_scales_and_those_left_over_are_at_the_bottom():
+    blocks = {
+        name.removesuffix("_conv1"): width
+        for name, _, _, width in convolutions(edge_cnn(**SCALES | {"blocks": 12}))
+        if name.endswith("_conv1")
+    }
+    widths = {"down1": 12, "down2": 24, "bottom": 48, "up2": 24, "up1": 12}  # three times those of the scale
+    counts = {"down1": 2, "down2": 2, "bottom": 4, "up2": 2, "up1": 2}
+    assert blocks == {f"{stage}_block{i}": widths[stage] for stage, n in counts.items() for i in range(1, n + 1)}
+
+
+def test_the_general_networks_stay_within_their_arithmetic():
+    for recipe in (RECIPES["general"].base, RECIPES["general"].texture):
+        network = models.build(recipe.generator)
+        layers = [layer for layer in network.layers if hasattr(layer, "kernel_size")]
+        shapes = keras.Model(network.inputs, [layer.output for layer in layers]).compute_output_shape((1, 96, 96, 3))
+        each = [np.prod(layer.kernel.shape) * height * width for layer, (_, height, width, _) in zip(layers, shapes)]
+        assert sum(each) / 96**2 < 150_000
+        if recipe is RECIPES["general"].base:
+            assert sum(each) / 96**2 == 124_472 and network.count_params() == 3_228_816
+
+
+def test_paper_form_stays_in_range():
+    image = ops.convert_to_numpy(perturb(edge_cnn(**PAPER), 1)(100 * batch(6, 5))["image"])
+    assert -1 <= image.min() < image.max() <= 1
+
+
+def test_gray_networks():
+    model = region_aware(perturb(edge_cnn(**TINY, channels=1), 1), perturb(texture_generator(**TINY, channels=1), 2))
+    outputs = arrays(model(batch(9, 12, 1)))
+    assert {value.shape for value in outputs.values()} == {(2, 9, 12, 1)}
+
+
+def test_mixed_precision_keeps_the_output_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = edge_cnn(**TINY)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    kernel, bias = model.get_layer("to_image").get_weights()
+    model.get_layer("to_image").set_weights([kernel, np.full_like(bias, 0.1234567)])
+    jpeg = batch(5, 6)
+    outputs = arrays(model(jpeg))
+    assert outputs["edges"].dtype == outputs["image"].dtype == np.float32
+    np.testing.assert_allclose(outputs["image"], jpeg + 0.1234567, atol=1e-6)
+
+
+@pytest.mark.parametrize(("builder", "parameters"), [(edge_cnn, 2_021_060), (texture_generator, 2_018_179)])
+def test_full_size_generators_have_the_documented_parameters(builder, parameters):
+    model = builder()
+    assert model.count_params() == parameters
+    assert sum(weight.numpy().size for weight in model.non_trainable_weights) == 4_224
+    assert f"{parameters:,}" in builder.__doc__
+
+
+def test_full_size_discriminator_has_the_documented_parameters():
+    assert srgan_discriminator(patch=224).count_params() == 107_455_297
+    assert "107,455,297" in srgan_discriminator.__doc__
+
+
+@pytest.mark.parametrize(("patch", "side"), [(16, 1), (48, 3), (40, 3), (17, 2)])
+def test_discriminator_halves_the_patch_four_times(patch, side):
+    model = srgan_discriminator(patch=patch, filters=4)
+    assert model.get_layer("leaky8").output.shape == (None, side, side, 32)
+    logits = ops.convert_to_numpy(perturb(model, 1)(batch(patch, patch)))
+    assert logits.shape == (2, 1)
+    assert logits.dtype == np.float32
+    assert logits[0] != logits[1]
+
+
+def test_discriminator_gives_logits_not_probabilities():
+    model = srgan_discriminator(patch=16, filters=4, norm="none")
+    kernel, _ = model.get_layer("logit").get_weights()
+    model.get_layer("logit").set_weights([0 * kernel, np.float32([-7])])
+    np.testing.assert_array_equal(model(batch(16, 16)), [[-7], [-7]])
+
+
+def test_networks_survive_saving(generator, tmp_path):
+    generator.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    jpeg = batch(9, 7)
+    for name, value in arrays(generator(jpeg)).items():
+        np.testing.assert_allclose(loaded(jpeg)[name], value, atol=1e-6)
+
+
+def reference_diversity(luma, floor=5.0):
+    """Orientation diversity of an image in 0-255 by angles and histograms, one pixel after the other."""
+    height, width = luma.shape
+    padded = np.pad(luma.astype(np.float64), 1, mode="symmetric")
+    across = sum(padded[i : i + height, 2:] - padded[i : i + height, :width] for i in range(3)) / 3
+    down = sum(padded[2:, i : i + width] - padded[:height, i : i + width] for i in range(3)) / 3
+    turn = np.degrees(OrientationDiversityMask.TOLERANCE)
+    angle = (np.degrees(np.arctan2(down, across)) + turn) % 180
+    bins = np.floor(angle / 12 + 0.5).astype(int) % 15
+    invalid = np.hypot(across, down) < floor * (1 - 1e-9)
+    bins[invalid] = 15
+    diversity = np.ones((height, width))
+    for y, x in zip(*np.nonzero(~invalid)):
+        window = bins[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        diversity[y, x] = np.count_nonzero(np.bincount(window.ravel(), minlength=16))
+    return diversity
+
+
+def diversity(luma, **options):
+    """What the layer gives for gray images ``(B, H, W)`` in 0-255."""
+    image = np.float32(luma)[..., None] / 127.5 - 1
+    return ops.convert_to_numpy(OrientationDiversityMask(**options).diversity(image))[..., 0]
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (data.camera()[100:160, 150:230], data.coins()[:60, :80]),
+        (data.moon()[200:241, 200:233], data.camera()[300:341, 300:333]),
+        np.random.default_rng(0).uniform(0, 255, (2, 30, 41)),
+        np.random.default_rng(1).integers(0, 256, (2, 25, 32)),
+        np.random.default_rng(2).uniform(100, 112, (2, 30, 30)),
+        np.random.default_rng(3).integers(0, 256, (2, 1, 7)),
+        np.random.default_rng(4).integers(0, 256, (2, 2, 1)),
+    ],
+    ids=["photographs", "more photographs", "noise", "whole numbers", "faint noise", "one row", "one column"],
+)
+def test_diversity_against_angles_and_histograms(pair):
+    expected = np.stack([reference_diversity(luma) for luma in pair])
+    np.testing.assert_array_equal(diversity(np.stack(pair)), expected)
+
+
+@pytest.mark.parametrize("floor", [3.0, 12.0])  # below, rounding errors of the luma reach the limits of the bins
+def test_gradient_floor(floor):
+    pair = np.stack([data.camera()[100:140, 150:190], data.coins()[:40, :40]])
+    expected = np.stack([reference_diversity(luma, floor) for luma in pair])
+    assert (expected != np.stack([reference_diversity(luma) for luma in pair])).any()
+    np.testing.assert_array_equal(diversity(pair, gradient_floor=floor), expected)
+
+
+def test_flat_areas_have_the_diversity_of_one():
+    np.testing.assert_array_equal(diversity(np.stack([np.full((5, 6), 0), np.full((5, 6), 200)])), 1)
+
+
+@pytest.mark.parametrize("values", [(0, 255), (20, 117), (200.5, 31.7)])
+@pytest.mark.parametrize("turn", [lambda x: x, np.transpose], ids=["vertical", "horizontal"])
+def test_straight_edges_have_two_bins_at_the_edge(values, turn):
+    image = np.full((8, 8), values[0], np.float64)
+    image[:, 4:] = values[1]
+    found = diversity(np.stack([turn(image), turn(image)[::-1, ::-1]]))
+    expected = turn(np.repeat(np.float64([[1, 1, 1, 2, 2, 1, 1, 1]]), 8, axis=0))
+    np.testing.assert_array_equal(found, np.stack([expected, expected]))
+
+
+@pytest.mark.parametrize("slope", [9.7, -9.7])
+def test_ramps_in_any_direction_have_one_bin(slope):
+    y, x = np.mgrid[:9, :9]
+    ramps = np.stack([128 + slope * (x * np.cos(t) + y * np.sin(t)) for t in np.radians([0, 33, 45, 90, 123, 160])])
+    np.testing.assert_array_equal(diversity(ramps)[:, 2:-2, 2:-2], 1)
+
+
+def test_diagonal_edge_is_no_texture_and_noise_is():
+    diagonal = 255.0 * np.tri(20)
+    noise = np.random.default_rng(0).uniform(0, 255, (20, 20))
+    edge, texture = diversity(np.stack([diagonal, noise]))
+    assert edge[3:-3, 3:-3].max() <= 3
+    assert texture.mean() > 6
+
+
+def test_mask_is_where_diversity_exceeds_the_threshold():
+    image = batch(12, 15)
+    found = ops.convert_to_numpy(OrientationDiversityMask().diversity(image))
+    for threshold in (3, 5, 7):
+        mask = ops.convert_to_numpy(OrientationDiversityMask(threshold=threshold)(image))
+        assert mask.dtype == np.float32
+        np.testing.assert_array_equal(mask, found > threshold)
+        assert 0 < mask.mean() < 1
+
+
+@pytest.mark.parametrize("side", [2, 3, 5])
+def test_majority_is_taken_over_the_pixels_of_the_window_inside_the_image(side):
+    image = batch(9, 11)
+    mask = ops.convert_to_numpy(OrientationDiversityMask(threshold=6)(image))[..., 0]
+    expected = np.zeros_like(mask)
+    before = (side - 1) // 2
+    for y, x in np.ndindex(9, 11):
+        top, left = y - before, x - before
+        window = mask[:, max(top, 0) : top + side, max(left, 0) : left + side]
+        expected[:, y, x] = window.mean(axis=(1, 2)) > 0.5
+    assert (expected != mask).any()
+    found = OrientationDiversityMask(threshold=6, majority=side)(image)
+    np.testing.assert_array_equal(ops.convert_to_numpy(found)[..., 0], expected)
+
+
+def test_mask_of_color_is_that_of_its_luma():
+    color = batch(14, 13)
+    layer = OrientationDiversityMask()
+    np.testing.assert_array_equal(layer(color), layer(color @ np.float32([[0.299], [0.587], [0.114]])))
+    assert (ops.convert_to_numpy(layer(color)) != ops.convert_to_numpy(layer(color[..., :1]))).any()
+
+
+def test_mask_sees_the_image_that_will_be_written():
+    image = 1.5 * batch(12, 12)
+    layer = OrientationDiversityMask()
+    np.testing.assert_array_equal(layer(image), layer(np.clip(image, -1, 1)))
+    assert (ops.convert_to_numpy(layer(image)) != ops.convert_to_numpy(layer(image / 1.5))).any()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_fused_takes_texture_inside_the_mask_and_base_outside(fused_model, size):
+    outputs = arrays(fused_model(batch(*size), training=False))
+    assert outputs.keys() == {"fused", "base", "texture", "mask"}
+    expected = np.where(outputs["mask"] == 1, outputs["texture"], outputs["base"])
+    np.testing.assert_allclose(outputs["fused"], expected, atol=1e-6)
+    assert set(np.unique(outputs["mask"])) <= {0, 1}
+    if size == (16, 16):
+        assert 0 < outputs["mask"].mean() < 1
+        assert abs(outputs["base"] - outputs["texture"]).min(axis=-1).max() > 1e-3
+
+
+def test_fused_network_has_the_layers_of_its_parts_and_the_mask_of_base():
+    base, texture = perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2)
+    mask = Mask(threshold=6, gradient_floor=9.0, majority=3)
+    jpeg = batch(13, 10)
+    outputs = arrays(region_aware(base, texture, mask)(jpeg))
+    np.testing.assert_allclose(outputs["base"], base(jpeg)["image"], atol=1e-6)
+    np.testing.assert_allclose(outputs["texture"], texture(jpeg)["image"], atol=1e-6)
+    layer = OrientationDiversityMask(threshold=6, gradient_floor=9.0, majority=3)
+    np.testing.assert_array_equal(outputs["mask"], layer(outputs["base"]))
+    assert 0 < outputs["mask"].mean() < 1
+    for other in (
+        Mask(gradient_floor=9.0, majority=3),
+        Mask(threshold=6, majority=3),
+        Mask(threshold=6, gradient_floor=9.0),
+    ):
+        assert (ops.convert_to_numpy(region_aware(base, texture, other)(jpeg)["mask"]) != outputs["mask"]).any()
+
+
+def test_fused_network_survives_saving_with_its_mask(tmp_path):
+    mask = Mask(threshold=6, gradient_floor=9.0, majority=3)
+    model = region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    config = loaded.get_layer("mask").get_config()
+    assert [config[name] for name in ("threshold", "gradient_floor", "majority")] == [6, 9.0, 3]
+    jpeg = batch(9, 14)
+    for name, value in arrays(model(jpeg)).items():
+        np.testing.assert_allclose(loaded(jpeg)[name], value, atol=1e-6)
+
+
+def test_photograph_has_texture_and_smooth_regions():
+    mask = ops.convert_to_numpy(OrientationDiversityMask()(pixels.to_float(data.astronaut()[None, :256, :256])))
+    assert 0.05 < mask.mean() < 0.5
+
+
+def test_build_passes_the_options_on():
+    model = models.build(Network(builder="texture_generator", options=TINY))
+    assert model.count_params() == texture_generator(**TINY).count_params()
+    discriminator = models.build(Network(builder="srgan_discriminator", options={"patch": 16, "filters": 4}))
+    assert discriminator.input.shape == (None, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            Network(builder="resnet"),
+            "unknown network 'resnet'; known: edge_cnn, texture_generator, srgan_discriminator",
+        ),
+        (
+            Network(builder="edge_cnn", options={"depth": 3}),
+            "edge_cnn has no option 'depth'; it has: channels, filters",
+        ),
+        (Network(builder="edge_cnn", options={"blocks": "8"}), "edge_cnn: blocks must be int, got '8'"),
+        (Network(builder="edge_cnn", options={"blocks": True}), "edge_cnn: blocks must be int, got True"),
+        (Network(builder="edge_cnn", options={"residual": 1}), "edge_cnn: residual must be bool, got 1"),
+        (Network(builder="edge_cnn", options={**TINY, "norm": "group"}), "edge_cnn: norm must be one of batch, sync"),
+        (Network(builder="edge_cnn", options={**TINY, "filters": 0}), "edge_cnn: .*filters"),
+        (Network(builder="srgan_discriminator"), "srgan_discriminator: .*patch"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else None,
+)
+def test_build_refuses(network, message):
+    with pytest.raises(RecipeError, match=message):
+        models.build(network)
+
+
+def test_paper_recipe_is_section_4_1():
+    paper = RECIPES["paper"]
+    assert (paper.base.generator.options, paper.texture.generator.options) == ({}, {})
+    assert (paper.base.data.patch, paper.base.data.batch, paper.base.epochs) == (16, 16, 2000)
+    assert (paper.texture.data.patch, paper.texture.data.batch, paper.texture.epochs) == (224, 4, 200)
+    assert paper.base.phases[0].terms == {"mse": 1, "edge": 1}
+    assert paper.texture.phases[0].terms == {"mse": 1, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}
+    assert {phase.learning_rate for phase in paper.base.phases + paper.texture.phases} == {1e-4}
+    assert (paper.mask.threshold, paper.mask.majority) == (5, 1)

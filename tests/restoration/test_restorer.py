@@ -1,0 +1,259 @@
+import keras
+import numpy as np
+import pytest
+from helpers import TINY, perturb
+from keras import layers, ops
+
+from tfar import pixels
+from tfar.errors import ImageError
+from tfar.models.one_to_many import proposal_network
+from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
+from tfar.restoration import restorer
+from tfar.restoration.restorer import Restorer, region_mask, restore_layers
+
+SIZES = [(1, 1), (1, 9), (7, 5), (16, 24)]
+
+
+def channel_gains(*gains):
+    """A network that multiplies each channel, in [-1, 1], by its gain."""
+    image = keras.Input((None, None, len(gains)))
+    convolution = layers.Conv2D(len(gains), 1)
+    model = keras.Model(image, {"image": convolution(image)})
+    convolution.set_weights([np.diag(np.float32(gains))[None, None], np.zeros(len(gains), "float32")])
+    return model
+
+
+@pytest.fixture(scope="module")
+def gray_network():
+    return perturb(edge_cnn(**TINY, channels=1), 4)
+
+
+@pytest.fixture(scope="module", params=[3, 1], ids=["color", "luma"])
+def noise_network(request):
+    """A network that takes noise."""
+    options = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
+    return perturb(proposal_network(**options, channels=request.param), 3)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_shape_and_type_stay(fused_model, noise, size):
+    image = noise(*size)
+    restore = Restorer(fused_model)
+    for given in (image, image[..., 0], image[..., :1]):
+        restored = restore(given)
+        assert restored.shape == given.shape
+        assert restored.dtype == np.uint8
+
+
+def test_color_image_is_what_the_network_gives(noise):
+    image = noise(6, 7)
+    restored = Restorer(channel_gains(1, 0.5, -1))(image)
+    np.testing.assert_array_equal(restored[..., 0], image[..., 0])
+    np.testing.assert_array_equal(restored[..., 1], np.round(image[..., 1] / 2 + 63.75))
+    np.testing.assert_array_equal(restored[..., 2], 255 - image[..., 2])
+
+
+def test_gray_image_is_the_mean_of_the_channels(noise):
+    gray = noise(6, 7)[..., 0]
+    expected = np.round((gray - 127.5) * (1 + 0.5 - 0.4) / 3 + 127.5)
+    restore = Restorer(channel_gains(1, 0.5, -0.4))
+    np.testing.assert_array_equal(restore(gray), expected)
+    np.testing.assert_array_equal(restore(gray[..., None]), expected[..., None])
+
+
+def test_result_is_clipped_not_wrapped():
+    restored = Restorer(channel_gains(3, 3, 3))(np.uint8([[0, 84, 86, 127, 128, 169, 171, 255]]))
+    np.testing.assert_array_equal(restored, [[0, 0, 3, 126, 129, 252, 255, 255]])
+
+
+def test_mean_of_gray_is_taken_before_the_clipping():
+    # 255 gives 3 and -1 twice: the mean of 1/3 is 170, that of the clipped 1, -1 and -1 would be 85.
+    assert Restorer(channel_gains(3, -1, -1))(np.uint8([[255]])) == [[170]]
+
+
+def test_gray_network(gray_network, noise):
+    gray = noise(7, 5)[..., 0]
+    expected = pixels.to_uint8(gray_network(pixels.to_float(gray[None, ..., None]))["image"])[0]
+    expected = ops.convert_to_numpy(expected).astype("float32")
+    np.testing.assert_allclose(np.float32(Restorer(gray_network)(gray)), expected[..., 0], atol=1)
+    np.testing.assert_allclose(np.float32(Restorer(gray_network)(gray[..., None])), expected, atol=1)
+
+
+# Colour images and a network for luma.
+
+
+def test_a_luma_network_changes_the_luma_of_a_color_image_only(noise):
+    image = np.uint8(64 + noise(6, 7) // 2)
+    luma = image @ np.array([0.299, 0.587, 0.114]) - 127.5
+    expected = image + (1.2 - 1) * luma[..., None]
+    assert expected.min() > 0 and expected.max() < 255
+    assert np.abs(expected - image).max() > 5
+    np.testing.assert_allclose(np.float32(Restorer(channel_gains(1.2))(image)), expected, atol=0.51)
+
+
+def test_a_luma_network_clips_the_color_it_gives():
+    image = np.uint8([[[250, 200, 10], [5, 90, 240]]])
+    luma = image @ np.array([0.299, 0.587, 0.114]) - 127.5
+    expected = np.round(image + 3 * luma[..., None]).clip(0, 255)
+    assert expected.min() == 0 and expected.max() == 255
+    np.testing.assert_allclose(np.float32(Restorer(channel_gains(4))(image)), expected, atol=1)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_luma_network_keeps_the_chroma(gray_network, noise, size):
+    image = np.uint8(96 + noise(*size) // 4)
+    restored = Restorer(gray_network)(image)
+    assert (restored.shape, restored.dtype) == (image.shape, np.uint8)
+    change = np.int16(restored) - image
+    inside = ((restored > 0) & (restored < 255)).all(axis=-1)
+    assert inside.any() and np.abs(change[inside]).max() > 2
+    assert np.ptp(change[inside], axis=-1).max() <= 1  # rounding
+    luma = image.astype("float32") @ np.float32([0.299, 0.587, 0.114]) / 127.5 - 1
+    given = ops.convert_to_numpy(gray_network(luma[None, ..., None])["image"])[0]
+    np.testing.assert_allclose(
+        change[inside], np.broadcast_to((given - luma[..., None]) * 127.5, change.shape)[inside], atol=0.6
+    )
+
+
+def test_a_gray_image_in_three_channels_gives_what_it_gives_in_one(gray_network, noise):
+    gray = noise(9, 12)[..., 0]
+    restored = Restorer(gray_network)(np.stack([gray] * 3, axis=-1))
+    np.testing.assert_allclose(np.float32(restored), np.stack([Restorer(gray_network)(gray)] * 3, axis=-1), atol=1)
+
+
+def test_layers_of_a_fused_luma_network(noise):
+    luma = {**TINY, "channels": 1}
+    model = region_aware(perturb(edge_cnn(**luma), 1), perturb(texture_generator(**luma), 2))
+    image = np.uint8(96 + noise(20, 17) // 4)
+    restored = {layer: Restorer(model, layer)(image) for layer in ("fused", "base", "texture")}
+    assert (restored["base"] != restored["texture"]).any()
+    for pixels_of_layer in restored.values():
+        change = np.int16(pixels_of_layer) - image
+        inside = ((pixels_of_layer > 0) & (pixels_of_layer < 255)).all(axis=-1)
+        assert inside.mean() > 0.5 and np.ptp(change[inside], axis=-1).max() <= 1
+
+
+# Networks that take noise.
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_seed_decides_the_restoration(noise_network, noise, size):
+    image = np.uint8(96 + noise(*size) // 4)
+    for given in (image, image[..., 0], image[..., :1]):
+        first, again, other = (Restorer(noise_network, seed=seed)(given) for seed in (5, 5, 6))
+        assert (first.shape, first.dtype) == (given.shape, np.uint8)
+        np.testing.assert_array_equal(first, again)
+        assert (first != other).any() or size == (1, 1)  # there is but one number of noise for a single pixel
+        np.testing.assert_array_equal(Restorer(noise_network)(given), Restorer(noise_network, seed=0)(given))
+
+
+def test_a_restorer_gives_the_same_restoration_every_time(noise_network, noise):
+    image, restore = noise(16, 24), Restorer(noise_network, seed=2)
+    first = restore(image)
+    restore(noise(7, 5))
+    np.testing.assert_array_equal(restore(image), first)
+
+
+def test_the_noise_is_that_of_the_seed(noise_network, noise):
+    image = np.uint8(96 + noise(7, 10)[..., : noise_network.inputs[0].shape[-1]].squeeze() // 4)
+    drawn = np.random.default_rng(8).standard_normal((1, 4, 5, 1), dtype="float32")
+    batch = pixels.to_float(image.reshape(1, 7, 10, -1))
+    expected = ops.convert_to_numpy(pixels.to_uint8(noise_network([batch, ops.convert_to_tensor(drawn)])["image"]))[0]
+    restored = Restorer(noise_network, seed=8)(image)
+    np.testing.assert_allclose(np.float32(restored), expected.reshape(image.shape), atol=1)
+    assert np.abs(np.int16(restored) - Restorer(noise_network, seed=9)(image)).max() > 1
+
+
+def test_a_restorer_knows_what_its_network_takes(noise_network, gray_network, fused_model):
+    assert Restorer(noise_network).takes_noise
+    assert not Restorer(gray_network).takes_noise and not Restorer(fused_model).takes_noise
+    assert (Restorer(gray_network).channels, Restorer(fused_model).channels) == (1, 3)
+
+
+def test_the_seed_is_nothing_to_a_network_without_noise(fused_model, noise):
+    image = noise(9, 7)
+    np.testing.assert_array_equal(Restorer(fused_model, seed=1)(image), Restorer(fused_model, seed=2)(image))
+
+
+def test_negative_seeds_are_refused(noise_network):
+    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
+        Restorer(noise_network, seed=-1)
+
+
+# Layers, and what is refused.
+
+
+def test_layers_of_a_fused_network(fused_model, noise):
+    images = np.stack([noise(20, 17), noise(20, 17)])
+    outputs = {
+        name: ops.convert_to_numpy(pixels.to_uint8(value))
+        for name, value in fused_model(pixels.to_float(images)).items()
+    }
+    for layer in ("fused", "base", "texture"):
+        for image, expected in zip(images, outputs[layer]):
+            difference = np.int16(Restorer(fused_model, layer)(image)) - expected
+            assert abs(difference).max() <= 1
+            assert (difference == 0).mean() > 0.99
+    assert (outputs["base"] != outputs["texture"]).mean() > 0.5
+    by_default = np.float32(Restorer(fused_model)(images[0]))
+    np.testing.assert_allclose(by_default, Restorer(fused_model, "fused")(images[0]), atol=1)
+
+
+def test_network_with_one_image_has_no_layers(gray_network):
+    with pytest.raises(ValueError, match="edge_cnn is a single network and has no layer 'base'"):
+        Restorer(gray_network, "base")
+
+
+def test_unknown_layer(fused_model):
+    with pytest.raises(ValueError, match="layer must be one of fused, base, texture, got 'mask'"):
+        Restorer(fused_model, "mask")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16, bool])
+def test_other_types_are_refused(fused_model, dtype):
+    with pytest.raises(ImageError, match="uint8"):
+        Restorer(fused_model)(np.zeros((4, 4, 3), dtype))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (4, 4, 4), (1, 4, 4, 3), (0, 4), (4, 0, 3)])
+def test_other_shapes_are_refused(fused_model, shape):
+    with pytest.raises(ImageError, match=r"\(H, W, 3\), got"):
+        Restorer(fused_model)(np.zeros(shape, np.uint8))
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of 48 pixels, of which the images of these tests take several."""
+
+    def use():
+        monkeypatch.setattr(restorer, "TILE", 48)
+        monkeypatch.setattr(restorer, "MARGIN", 32)
+
+    return use
+
+
+@pytest.mark.parametrize("size", [(101, 150), (48, 97), (3, 130), (130, 1)])
+def test_tiles_leave_no_seam(fused_model, noise, small_tiles, size):
+    image = noise(*size)
+    whole, mask = restore_layers(fused_model, image), region_mask(fused_model, image)
+    gray = Restorer(fused_model)(image[..., 0])
+    small_tiles()
+    for layer, restored in restore_layers(fused_model, image).items():
+        np.testing.assert_allclose(np.float32(restored), whole[layer], atol=1)
+    assert np.mean(region_mask(fused_model, image) != mask) < 0.001
+    np.testing.assert_allclose(np.float32(Restorer(fused_model)(image[..., 0])), gray, atol=1)
+
+
+@pytest.mark.parametrize("size", [(101, 150), (3, 130), (1, 99)])
+def test_tiles_take_their_part_of_the_noise(noise_network, noise, small_tiles, size):
+    image = noise(*size)
+    whole = Restorer(noise_network, seed=3)(image)
+    small_tiles()
+    np.testing.assert_allclose(np.float32(Restorer(noise_network, seed=3)(image)), whole, atol=1)
+
+
+def test_tiles_of_a_luma_network(gray_network, noise, small_tiles):
+    image = noise(101, 70)
+    whole = Restorer(gray_network)(image)
+    small_tiles()
+    np.testing.assert_allclose(np.float32(Restorer(gray_network)(image)), whole, atol=1)

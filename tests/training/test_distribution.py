@@ -1,0 +1,158 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import ROOT, adversarial_recipe, blind_recipe, plain_recipe, tiny_recipe
+
+from tfar.data.patches import Patches, tf_dataset
+from tfar.data.sources import load_split
+from tfar.errors import RecipeError
+from tfar.models import channels, input_names
+from tfar.training.distribution import choose_strategy, is_chief
+from tfar.training.trainer import Trainer
+
+STEPS = 2
+TOLERANCE = 2e-5  # of weights that move by up to 2e-3; sums in another order are all that differs
+
+
+def train_with(strategy, recipe):
+    """Weights of both networks and the logs after two steps on the same patches per step."""
+    training, _ = load_split("demo", 0.1, recipe.data.patch)
+    with strategy.scope():
+        trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync)
+        trainer.begin(recipe.phases[-1])
+    drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
+    patches = Patches(training, recipe.data, seed=5, **drawn)
+    history = trainer.fit(tf_dataset(patches, 0, STEPS), epochs=1, steps_per_epoch=STEPS, shuffle=False, verbose=0)
+    networks = {
+        "generator": trainer.generator,
+        "average": trainer.averaged_generator,
+        "discriminator": trainer.discriminator,
+    }
+    weights = {
+        f"{name}/{weight.path}": weight.numpy()
+        for name, network in networks.items()
+        if network is not None
+        for weight in network.weights
+        if weight.path not in undetermined(network)
+    }
+    return weights, {name: values[0] for name, values in history.history.items()}
+
+
+def undetermined(network):
+    """Biases before a batch normalisation have no gradient but rounding, which Adam makes a step of; means follow."""
+    normalizations = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    biases = [getattr(layer.input._keras_history.operation, "bias", None) for layer in normalizations]
+    means = [layer.moving_mean for layer in normalizations]
+    return {weight.path for weight in biases + means if weight is not None}
+
+
+RECIPES = {
+    "plain": plain_recipe(),
+    "adversarial": adversarial_recipe(),
+    "blind": blind_recipe(),
+    "ep-gan": tiny_recipe("ep-gan", "discriminator.options.norm=none"),
+    "argan": tiny_recipe("argan", "discriminator.options.norm=synchronized"),
+    "galteri-gan": tiny_recipe("galteri-gan"),
+    "galteri-ssim": tiny_recipe("galteri-ssim"),
+    "one-to-many": tiny_recipe("one-to-many", "discriminator.options.norm=none"),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_two_replicas_of_half_a_batch_take_the_same_step_as_one_of_all(recipe):
+    two = choose_strategy("mirrored")
+    assert two.num_replicas_in_sync == 2
+    one_weights, one_logs = train_with(tf.distribute.get_strategy(), recipe)
+    two_weights, two_logs = train_with(two, recipe)
+    assert len(one_weights) == len(two_weights) >= 10
+    for (name, one), other in zip(one_weights.items(), two_weights.values()):
+        np.testing.assert_allclose(other, one, atol=TOLERANCE, err_msg=name)
+    for name in one_logs:
+        assert two_logs[name] == pytest.approx(one_logs[name], rel=1e-3), name
+
+
+def test_mirrored_takes_all_logical_cpu_devices_when_there_is_no_gpu():
+    assert choose_strategy("mirrored").num_replicas_in_sync == len(tf.config.list_logical_devices("CPU")) == 2
+
+
+def test_auto_is_one_device_here_and_this_process_is_the_chief(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert choose_strategy("auto").num_replicas_in_sync == 1
+    assert is_chief(choose_strategy("one"))
+
+
+@pytest.mark.parametrize(("name", "message"), [("tpu", "strategy must be one of"), ("multiworker", "TF_CONFIG")])
+def test_strategies_that_cannot_be_are_refused(name, message, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(RecipeError, match=message):
+        choose_strategy(name)
+
+
+WORKER = """
+import sys
+from helpers import adversarial_recipe
+from tfar.training.distribution import choose_strategy, is_chief
+from tfar.training.runs import Run
+strategy = choose_strategy("auto")
+assert strategy.num_replicas_in_sync == 2
+print("chief" if is_chief(strategy) else "other")
+assert Run(sys.argv[1], adversarial_recipe()).train(strategy=strategy, verbose=0)
+"""
+
+
+def test_two_workers_over_loopback_train_one_run(tmp_path):
+    ports = free_ports(2)
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": ""}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path / "run")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environment, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
+        )
+        for i in range(2)
+    ]
+    outputs = [worker.communicate(timeout=300) for worker in workers]
+    for worker, (_, errors) in zip(workers, outputs):
+        assert worker.returncode == 0, errors[-3000:]
+    assert sorted(out.split()[-1] for out, _ in outputs) == ["chief", "other"]
+
+    alone = subprocess.run(
+        [sys.executable, "-c", WORKER.replace("== 2", "== 1"), str(tmp_path / "alone")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    assert generator_weights(tmp_path / "run")
+    for together, single in zip(generator_weights(tmp_path / "run"), generator_weights(tmp_path / "alone")):
+        np.testing.assert_allclose(together, single, atol=5 * TOLERANCE)
+
+
+def generator_weights(folder):
+    import h5py
+
+    found = []
+    with h5py.File(folder / "checkpoints" / "000002" / "generator.weights.h5") as file:
+        file.visititems(lambda _, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports

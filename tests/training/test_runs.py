@@ -1,0 +1,224 @@
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers import GENERATOR, ROOT, adversarial_recipe, noise_recipe, plain_recipe
+from PIL import Image
+
+from tfar.errors import CheckpointError, NonFiniteLoss
+from tfar.models import build
+from tfar.recipes import Data, Network, Optimizer, Phase
+from tfar.storage import load_weights
+from tfar.training.runs import Run, StopOnNonFinite
+
+
+def epochs_in_log(run):
+    with open(run.folder / "log.csv", newline="") as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+def final_weights(run):
+    network = build(run.recipe.generator)
+    load_weights(network, run.checkpoint(run.recipe.epochs) / "generator.weights.h5")
+    return network.get_weights()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An adversarial run trained in one go."""
+    run = Run(tmp_path_factory.mktemp("run") / "whole", adversarial_recipe())
+    assert run.train(verbose=0)
+    return run
+
+
+def test_a_run_folder_holds_recipe_checkpoints_logs_and_best_weights(finished):
+    assert json.loads((finished.folder / "recipe.json").read_text())["generator"]["builder"] == "texture_generator"
+    names = {path.name for path in finished.checkpoint(2).iterdir()}
+    assert names == {
+        "generator.weights.h5",
+        "averaged_generator.weights.h5",
+        "discriminator.weights.h5",
+        "generator_optimizer.npz",
+        "discriminator_optimizer.npz",
+        "state.json",
+    }
+    assert epochs_in_log(finished) == [1, 2]
+    assert list((finished.folder / "tensorboard").glob("events.*"))
+    assert (finished.folder / "best.weights.h5").exists()
+
+
+def test_tensorboard_log_has_scalars_and_sample_images(finished):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    file = next((finished.folder / "tensorboard").glob("events.*"))
+    values = [value for event in EventFileLoader(str(file)).Load() for value in event.summary.value]
+    tags = [value.tag for value in values]
+    assert tags.count("val_psnr") == 2
+    assert tags.count("jpeg | restored | original") == 2
+
+
+def test_interrupted_and_resumed_run_ends_with_the_same_weights(finished, tmp_path):
+    first = Run(tmp_path / "run", adversarial_recipe())
+    assert not first.train(minutes=0, verbose=0)  # stops after the first epoch
+    assert first.latest_epoch() == 1
+    assert Run(tmp_path / "run").train(verbose=0)
+    for whole, resumed in zip(final_weights(finished), final_weights(first)):
+        np.testing.assert_allclose(resumed, whole, atol=1e-5)
+
+
+def test_a_run_of_a_network_that_takes_noise_is_drawn_and_resumed_like_the_others(tmp_path):
+    whole, halves = Run(tmp_path / "whole", noise_recipe()), Run(tmp_path / "halves", noise_recipe())
+    assert whole.train(verbose=0)
+    assert not halves.train(minutes=0, verbose=0)
+    assert halves.train(verbose=0)
+    for a, b in zip(final_weights(whole), final_weights(halves)):
+        np.testing.assert_allclose(b, a, atol=1e-5)
+    with open(whole.folder / "log.csv", newline="") as file:
+        _, last = csv.DictReader(file)
+    assert {"loss", "mse", "jpeg", "ssim", "saturating", "discriminator", "val_jpeg", "val_ssim"} <= last.keys()
+    assert all(np.isfinite(float(value)) for value in last.values())
+    assert [tensor.name for tensor in whole.network().inputs] == ["jpeg", "noise"]
+    assert whole.data == noise_recipe().data
+
+
+def test_sample_images_of_a_luma_run_stand_in_the_log(tmp_path):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    generator = Network(builder="edge_cnn", options={**GENERATOR, "channels": 1})
+    run = Run(tmp_path, plain_recipe(generator=generator, steps_per_epoch=1))
+    assert not run.train(minutes=0, verbose=0)
+    assert run.network().inputs[0].shape[-1] == 1
+    [file] = (tmp_path / "tensorboard").glob("events.*")
+    values = [value for event in EventFileLoader(str(file)).Load() for value in event.summary.value]
+    [sample] = [value for value in values if value.tag == "jpeg | restored | original"]
+    image = Image.open(io.BytesIO(sample.tensor.string_val[2]))  # after its width and height
+    assert (image.size, image.mode) == ((3 * 32, 4 * 32), "L")
+
+
+def test_resuming_in_the_middle_of_a_phase_keeps_the_optimizer(tmp_path):
+    recipe = plain_recipe(optimizer=Optimizer(average=0.9))
+    whole = Run(tmp_path / "whole", recipe)
+    whole.train(verbose=0)
+    halves = Run(tmp_path / "halves", recipe)
+    halves.train(minutes=0, verbose=0)
+    halves.train(verbose=0)
+    for a, b in zip(final_weights(whole), final_weights(halves)):
+        np.testing.assert_allclose(b, a, atol=1e-5)
+    assert epochs_in_log(halves) == [1, 2]
+
+
+KILLED = """
+import sys
+from helpers import plain_recipe
+from tfar.recipes import Phase
+from tfar.training.runs import Run
+Run(sys.argv[1], plain_recipe(phases=(Phase(epochs=40, terms={"mse": 1.0}),), steps_per_epoch=2)).train(verbose=0)
+"""
+
+
+def test_killed_at_a_random_step_it_goes_on_from_the_last_epoch(tmp_path):
+    folder = tmp_path / "run"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], env=environment)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/0000*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(np.random.default_rng().uniform(0.0, 0.5))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    run = Run(folder)
+    reached = run.latest_epoch()
+    assert reached and reached < run.recipe.epochs, "the process was killed too early or too late for this test"
+    assert run.train(verbose=0)
+    assert run.latest_epoch() == 40
+    assert epochs_in_log(run) == list(range(1, 41))
+    assert len(list(folder.glob("checkpoints/0*"))) == 2
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    run = Run(tmp_path, plain_recipe(steps_per_epoch=1, phases=(Phase(epochs=4, terms={"mse": 1.0}),)))
+    run.train(verbose=0)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["000003", "000004"]
+
+
+def test_best_weights_are_those_of_the_best_validation_epoch(tmp_path):
+    recipe = plain_recipe(
+        phases=(
+            Phase(epochs=1, terms={"mse": 1.0}, learning_rate=1e-3),
+            Phase(epochs=1, terms={"mse": 1.0}, learning_rate=1.0),
+        )
+    )  # the second one does harm
+    run = Run(tmp_path, recipe)
+    run.train(verbose=0)
+    with open(run.folder / "log.csv", newline="") as file:
+        first, second = (float(row["val_psnr"]) for row in csv.DictReader(file))
+    assert first > second
+    assert run.best_value() == pytest.approx(first)
+    best, last = run.best_generator().get_weights(), final_weights(run)
+    assert not all(np.array_equal(a, b) for a, b in zip(best, last))
+
+
+def test_other_recipe_in_the_same_folder_is_refused(tmp_path):
+    Run(tmp_path, plain_recipe(steps_per_epoch=1)).train(minutes=0, verbose=0)
+    with pytest.raises(CheckpointError, match="another recipe"):
+        Run(tmp_path, plain_recipe(seed=1))
+
+
+def test_folder_without_recipe_cannot_be_resumed(tmp_path):
+    with pytest.raises(CheckpointError, match="no recipe.json"):
+        Run(tmp_path)
+
+
+def test_checkpoint_of_another_architecture_is_refused_by_name(finished, tmp_path):
+    other = build(plain_recipe().generator)
+    path = finished.folder / "best.weights.h5"
+    with pytest.raises(CheckpointError, match="best.weights.h5.*another architecture"):
+        load_weights(other, path)
+    with pytest.raises(CheckpointError, match="no such weights file"):
+        load_weights(other, tmp_path / "none.weights.h5")
+
+
+def test_non_finite_loss_stops_with_step_term_and_checkpoint(tmp_path):
+    recipe = plain_recipe(
+        phases=(
+            Phase(epochs=1, terms={"mse": 1.0}),
+            Phase(epochs=1, terms={"mse": 1.0, "edge": 1.0}, learning_rate=1e30),
+        )
+    )
+    with pytest.raises(NonFiniteLoss, match=r"'(edge|mse)' became (nan|inf) in epoch 2, step [23]; .*000001"):
+        Run(tmp_path, recipe).train(verbose=0)
+
+
+def test_non_finite_check_names_the_step_of_the_bad_value(tmp_path):
+    check = StopOnNonFinite(Run(tmp_path, plain_recipe()))
+    check.on_epoch_begin(0)
+    check.on_train_batch_end(0, {"mse": 0.1, "psnr": float("inf")})
+    check.on_train_batch_end(1, {"mse": float("nan")})
+    with pytest.raises(NonFiniteLoss, match="epoch 1, step 2; there is no checkpoint"):
+        check.on_train_batch_end(2, {"mse": float("nan")})
+
+
+def test_new_run_can_start_from_another_network(tmp_path):
+    base = build(plain_recipe().generator)
+    recipe = adversarial_recipe(phases=(Phase(epochs=1, terms={"mse": 1.0}, learning_rate=1e-12),), steps_per_epoch=1)
+    run = Run(tmp_path, recipe)
+    run.train(initial=base, verbose=0)
+    trained = run.best_generator()
+    np.testing.assert_allclose(
+        trained.get_layer("block1_conv1").get_weights()[0], base.get_layer("block1_conv1").get_weights()[0], atol=1e-6
+    )
+    assert trained.get_layer("head1").get_weights()[0].shape != base.get_layer("head1").get_weights()[0].shape
+
+
+def test_a_run_without_held_out_files_validates_on_the_training_files(tmp_path):
+    run = Run(tmp_path, plain_recipe(data=Data(patch=32, batch=4, validation=0.0), steps_per_epoch=1))
+    assert run.train(verbose=0)
+    assert run.best_value() is not None

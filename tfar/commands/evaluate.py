@@ -1,0 +1,106 @@
+"""Score models on folders of originals."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tfar import backend
+from tfar.commands.arguments import named, not_negative, positive, quality
+from tfar.errors import TfarError
+from tfar.presets import DEFAULT
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    parser.add_argument("folders", metavar="FOLDER", nargs="*", help="originals; JPEG files for the protocol real")
+    parser.add_argument(
+        "--preset",
+        nargs="+",
+        default=[DEFAULT],
+        metavar="MODEL",
+        dest="models",
+        help="presets, run folders, .keras files, SavedModel folders, .tflite files (default: %(default)s)",
+    )
+    parser.add_argument("--quality", type=quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
+    parser.add_argument("--protocol", nargs="+", choices=["gray", "color", "double", "real"], default=["gray", "color"])
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help="psnr_rgb, psnr, psnr_b, e_psnr, ssim, ssim_gaussian, ms_ssim, flip, lpips, lpips_vgg, "
+        "dists (default: PSNR, PSNR-B and SSIM, with --weights LPIPS too)",
+    )
+    parser.add_argument(
+        "--weights", metavar="FOLDER", help="weights of LPIPS and DISTS, made by scripts/perceptual_weights.py"
+    )
+    parser.add_argument("--gain", metavar="NAME", help="add a table of what each model gains over the JPEG by a metric")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images of each folder only")
+    parser.add_argument("--no-cache", action="store_true", help="compute everything anew")
+    parser.add_argument("--out", metavar="FOLDER", help="write tables, figures and a report (HTML) there")
+    parser.add_argument(
+        "--pictures",
+        type=not_negative,
+        default=6,
+        metavar="N",
+        help="images to look at in the report, at most (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--detections",
+        nargs="+",
+        metavar="LABEL=FILE",
+        help="instead: COCO results predicted on original, JPEG, restored ... images, for their mAP",
+    )
+    parser.add_argument("--annotations", metavar="FILE", help="with --detections: the COCO ground truth")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.detections:
+        return _evaluate_detections(options)
+    from tfar.images.read import image_files
+
+    if not options.folders:
+        raise TfarError("evaluate needs a folder of originals, or --detections")
+    for folder in options.folders:
+        image_files(folder)
+    backend.start()
+    from tfar.evaluation import benchmark
+    from tfar.evaluation.contestants import contestant
+    from tfar.evaluation.results import means
+    from tfar.metrics.catalogue import DEFAULT_METRICS, choose
+    from tfar.metrics.weights import perceptual_metrics
+    from tfar.reports import tables
+    from tfar.reports.evaluation import evaluation_report
+
+    names = options.metrics or (*DEFAULT_METRICS, *(["lpips"] if options.weights else []))
+    metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
+    if options.gain and options.gain not in metrics:
+        raise TfarError(f"--gain {options.gain} is not among the metrics: {', '.join(metrics)}")
+    contestants = [contestant(name) for name in options.models]
+    rows, failures = benchmark.evaluate(
+        contestants,
+        options.folders,
+        names=options.protocol,
+        qualities=options.quality,
+        metrics=metrics,
+        limit=options.limit,
+        cache=benchmark.Cache(None if options.no_cache else benchmark.cache_folder()),
+    )
+    if rows:
+        print(tables.markdown(means(rows)))
+    if rows and options.gain:
+        print(f"\n{tables.gains(rows, options.gain)}")
+    if rows and options.out:
+        files = evaluation_report(Path(options.out), rows, contestants, options.folders, pictures=options.pictures)
+        print("", *files, sep="\n")
+    for failure in failures:
+        print(f"tfar: {failure.image}: {failure.problem}", file=sys.stderr)
+    return 2 if failures else 0
+
+
+def _evaluate_detections(options) -> int:
+    from tfar.evaluation.detections import format_categories, format_table, mean_average_precision
+
+    if not options.annotations:
+        raise TfarError("--detections needs --annotations, the COCO ground truth")
+    precisions = mean_average_precision(options.annotations, dict(map(named, options.detections)))
+    print(f"{format_table(precisions)}\n\n{format_categories(precisions)}")
+    return 0

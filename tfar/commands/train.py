@@ -1,0 +1,138 @@
+"""Train a system on photographs."""
+
+import argparse
+import time
+from pathlib import Path
+
+from tfar import backend
+from tfar.errors import TfarError
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    parser.add_argument(
+        "system",
+        metavar="NAME",
+        help="region-aware, ep-gan, v-gan, ep-gan-mse, argan, galteri-mse, "
+        "galteri-ssim, galteri-gan, galteri-gan-y, one-to-many or one-to-many-mse",
+    )
+    add_training_arguments(parser)
+
+
+def add_training_arguments(parser: argparse.ArgumentParser):
+    """The arguments that every training script shares."""
+    parser.add_argument("--recipe", default="demo", help="demo (default), cpu or paper; gpu for region-aware")
+    parser.add_argument("--data", metavar="SOURCE", help="a folder of photographs, demo, or tfds:NAME")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="assignments",
+        help="override recipe fields, such as data.patch=64 (region-aware: base.data.patch=64)",
+    )
+    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16", "mixed_float16"])
+    parser.add_argument("--strategy", default="auto", help="auto (default), one, mirrored or multiworker")
+    parser.add_argument("--run", metavar="FOLDER", help="the run folder (default: a new one in runs/)")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was interrupted")
+    parser.add_argument("--minutes", type=float, help="stop each training after the epoch in which this time passed")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the training that ``options.system`` and the other training arguments describe."""
+    with backend.starting():
+        from tfar.training.distribution import choose_strategy
+
+        strategy = choose_strategy(options.strategy)
+    backend.start()
+    from tfar import recipes
+    from tfar.models import SYSTEMS
+    from tfar.training.region_aware import RegionAwareRun
+    from tfar.training.runs import Run
+
+    if options.system not in SYSTEMS:
+        raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
+    make, parts = (RegionAwareRun, ("base.", "texture.")) if options.system == "region-aware" else (Run, ("",))
+    if options.resume:
+        if options.assignments or options.data or options.precision or options.run:
+            raise TfarError("--resume takes the run's own recipe, so no --set, --data, --precision or --run")
+        started = make(options.resume)
+    else:
+        known = SYSTEMS[options.system]
+        if options.recipe not in known:
+            raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(known)}")
+        both = [f"{part}data.source={options.data}" for part in parts if options.data]
+        both += [f"{part}precision={options.precision}" for part in parts if options.precision]
+        recipe = recipes.override(known[options.recipe], both + options.assignments)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        started = make(options.run or Path("runs") / f"{options.system}-{options.recipe}-{stamp}", recipe)
+    training_job(started, strategy=strategy, minutes=options.minutes)
+    return 0
+
+
+def training_job(
+    run, *, strategy, minutes: float | None = None, verbose: str | int = "auto", test_images: int = 8
+) -> Path:
+    """Train a system, then score and export the network it is for.
+
+    Writes into the run folder: ``model.keras``, ``metrics.json``, ``comparison.png`` and, on the TensorFlow backend,
+    ``saved_model/`` and ``model.tflite``; prints the table and where everything lies.
+
+    Args:
+        run: the :class:`~tfar.training.runs.Run` or :class:`~tfar.training.region_aware.RegionAwareRun` to train, or to
+            go on with.
+        strategy: made by :func:`tfar.training.distribution.choose_strategy`.
+        minutes: stop each training after the epoch in which this time has passed.
+        verbose: progress bar of Keras.
+        test_images: how many of the held-out images are scored, at most.
+
+    Returns:
+        The run folder.
+    """
+    import keras
+
+    from tfar.data.sources import load_split
+    from tfar.evaluation.benchmark import score_layers
+    from tfar.evaluation.results import means
+    from tfar.export.saved_model import export_saved_model
+    from tfar.export.tflite import export_tflite
+    from tfar.images.write import write_image
+    from tfar.models import main_output
+    from tfar.reports import tables
+    from tfar.reports.contact_sheet import comparison
+    from tfar.storage import write_atomically
+    from tfar.training.distribution import is_chief
+
+    finished = run.train(strategy=strategy, minutes=minutes, verbose=verbose)
+    if not is_chief(strategy):
+        return run.folder
+    if not finished:
+        print(f"Stopped before the end of the recipe; go on with --resume {run.folder}")
+    model = run.network()
+    write_atomically(run.folder / "model.keras", model.save)
+
+    data = run.data
+    _, held_out = load_split(data.source, data.validation, data.patch)
+    held_out = held_out[:test_images]
+    if held_out:
+        images = [(image.name, image.load()) for image in held_out]
+        measured = means(score_layers(model, images, qualities={*data.quality}))
+        text = tables.to_json(measured)
+        write_atomically(run.folder / "metrics.json", lambda part: part.write_text(text))
+        print(f"\n{tables.markdown(measured)}\n")
+        write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
+
+    if keras.backend.backend() == "tensorflow":
+        export_saved_model(model, run.folder / "saved_model", output=main_output(model))
+        export_tflite(run.folder / "saved_model", run.folder / "model.tflite")
+    else:
+        print(f"Exports need the TensorFlow backend: tfar export FOLDER --preset {run.folder}")
+    for name, what in (
+        ("model.keras", "network"),
+        ("saved_model", "SavedModel for TF Serving"),
+        ("model.tflite", "TFLite for phones and browsers"),
+        ("metrics.json", "scores"),
+        ("comparison.png", "picture of a held-out image"),
+    ):
+        if (run.folder / name).exists():
+            print(f"{what + ':':<45}{run.folder / name}")
+    return run.folder

@@ -1,0 +1,182 @@
+"""Tables of an evaluation: Markdown, LaTeX and JSON, with published results beside the measured ones."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from importlib import resources
+
+from tfar.evaluation.results import BASELINE, Mean, Row
+from tfar.metrics.catalogue import metric_of
+
+
+def published() -> list[dict]:
+    """Published results under the protocol ``gray``: ``method``, ``dataset``, ``quality``, scores and ``source``.
+
+    ``psnr``, ``psnr_b`` and ``ssim`` (8x8 window) are floats where the source gives them.
+    """
+    text = resources.files("tfar.evaluation").joinpath("published.csv").read_text(encoding="utf-8")
+    numbers = {"quality": int, "psnr": float, "psnr_b": float, "ssim": float}
+    return [
+        {name: numbers.get(name, str)(value) for name, value in line.items() if value}
+        for line in csv.DictReader(text.splitlines())
+    ]
+
+
+def beside(measured: Sequence[Mean]) -> list[dict]:
+    """The published results of the datasets and qualities that were measured under ``gray``.
+
+    Datasets are known by the names of their folders: ``LIVE1``, ``Classic5``, ``BSDS500-val``, ``BSDS500-test``.
+    """
+    known = {(mean.dataset, mean.quality) for mean in measured if mean.protocol == "gray"}
+    return [
+        line
+        for line in published()
+        if any(same_dataset(line["dataset"], dataset) and line["quality"] == quality for dataset, quality in known)
+    ]
+
+
+def same_dataset(name: str, other: str) -> bool:
+    """Whether two names mean the same dataset, whatever their case and punctuation."""
+    return _plain(name) == _plain(other)
+
+
+def markdown(measured: Sequence[Mean]) -> str:
+    """One table for each dataset, protocol and quality, with notes on what is left out of the means."""
+    return "\n\n".join(_markdown_table(title, group) for title, group in _groups(measured).items())
+
+
+def latex(measured: Sequence[Mean]) -> str:
+    """The same tables as LaTeX ``tabular`` environments (booktabs)."""
+    return "\n\n".join(_latex_table(title, group) for title, group in _groups(measured).items()) + "\n"
+
+
+def gains(rows: Sequence[Row], metric: str) -> str:
+    """By how much each model's scores differ from the JPEG's, at all qualities: Markdown.
+
+    A cell holds the mean over the images, and in brackets that of the image for which it is worst.
+
+    Args:
+        rows: of an evaluation, with those of the JPEGs.
+        metric: name of a metric that they have.
+    """
+    entry = metric_of(metric)
+    worst = min if entry.higher_is_better else max
+    scores = {
+        (row.dataset, row.protocol, row.quality, row.image, row.model): row.scores[metric]
+        for row in rows
+        if metric in row.scores
+    }
+    found: dict[tuple, list[float]] = {}
+    for (*place, image, model), value in scores.items():
+        difference = value - scores[*place, image, BASELINE]
+        if model != BASELINE and math.isfinite(difference):
+            found.setdefault((*place, model), []).append(difference)
+    tables = []
+    for dataset, protocol in dict.fromkeys(key[:2] for key in found):
+        group = {key[2:]: values for key, values in found.items() if key[:2] == (dataset, protocol)}
+        qualities, models = (list(dict.fromkeys(key[i] for key in group)) for i in (0, 1))
+        cells = {
+            key: f"{sum(values) / len(values):+.{entry.decimals}f} ({worst(values):+.{entry.decimals}f})"
+            for key, values in group.items()
+        }
+        lines = [
+            _row(["", *(f"QF {quality}" for quality in qualities)]),
+            _row(["---", *["---:"] * len(qualities)]),
+            *(_row([model, *(cells.get((quality, model), "") for quality in qualities)]) for model in models),
+        ]
+        tables.append(
+            "\n".join([f"**{dataset}, {protocol}: {entry.heading} over the JPEG's, mean (worst image)**", "", *lines])
+        )
+    return "\n\n".join(tables)
+
+
+def to_json(measured: Sequence[Mean]) -> str:
+    """The means and the published results as JSON; an infinite mean is the text ``"inf"``."""
+    means = [
+        {**vars(mean), "scores": {n: v if math.isfinite(v) else "inf" for n, v in mean.scores.items()}}
+        for mean in measured
+    ]
+    return json.dumps({"means": means, "published": beside(measured)}, indent=2, allow_nan=False) + "\n"
+
+
+def _groups(measured: Sequence[Mean]) -> dict[str, list[Mean]]:
+    groups: dict[str, list[Mean]] = {}
+    for mean in measured:
+        quality = f", QF {mean.quality}" if mean.quality else ""
+        count = f"{mean.count} image{'' if mean.count == 1 else 's'}"
+        groups.setdefault(f"{mean.dataset}, {mean.protocol}{quality}, {count}", []).append(mean)
+    return groups
+
+
+def _lines(group: Sequence[Mean]) -> tuple[list[str], list[list[str]], list[list[str]]]:
+    """Headings, cells of the measured lines and cells of the published ones of a table."""
+    names = list(dict.fromkeys(name for mean in group for name in mean.scores))
+    headings = ["", *(metric_of(name).heading for name in names), "bpp", "s/image"]
+    measured = [
+        [
+            mean.model,
+            *(_number(mean.scores.get(name), name) for name in names),
+            f"{mean.bpp:.3f}",
+            "" if mean.model == BASELINE else f"{mean.seconds:.2f}",
+        ]
+        for mean in group
+    ]
+    quoted = [
+        [f"{line['method']} (published)", *(_number(line.get(name), name) for name in names), "", ""]
+        for line in beside(group)
+    ]
+    return headings, measured, quoted
+
+
+def _markdown_table(title: str, group: Sequence[Mean]) -> str:
+    headings, measured, quoted = _lines(group)
+    lines = [f"**{title}**", "", _row(headings), _row(["---", *["---:"] * (len(headings) - 1)])]
+    lines += [_row(cells) for cells in measured + quoted]
+    notes = [
+        f"{mean.model}: {metric_of(name).heading} infinite for {count} of {mean.count} images, not in the mean"
+        for mean in group
+        for name, count in mean.infinite.items()
+    ]
+    return "\n".join([*lines, *([""] + notes if notes else [])])
+
+
+def _latex_table(title: str, group: Sequence[Mean]) -> str:
+    headings, measured, quoted = _lines(group)
+    columns = "l" + "r" * (len(headings) - 1)
+    body = [_latex_row(cells) for cells in measured]
+    if quoted:
+        body += [r"\midrule", *(_latex_row(cells) for cells in quoted)]
+    return "\n".join(
+        [
+            f"% {title}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            _latex_row(headings),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _number(value: float | None, name: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{metric_of(name).decimals}f}" if math.isfinite(value) else "∞"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    escaped = (
+        cell.replace("&", r"\&").replace("_", r"\_").replace("%", r"\%").replace("∞", r"$\infty$") for cell in cells
+    )
+    return " & ".join(escaped) + r" \\"
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
