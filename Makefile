@@ -1,10 +1,13 @@
 # make train   install into .venv and train the region-aware demo
 # make test    install into .venv and run the tests
+# make lint    check and format-check the code with ruff
+# make docs    write docs/_build/html
 PYTHON ?= python3
 EXTRA_PACKAGES ?=
 BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: train test
+.PHONY: train test lint docs
 
 train: .venv/installed
 	$(BIN)/python scripts/train_region_aware.py
@@ -12,11 +15,28 @@ train: .venv/installed
 test: .venv/installed-test
 	$(BIN)/python -m pytest -m "not slow"
 
-.venv/installed: pyproject.toml setup.py
+lint: .venv/installed-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+.venv/bin/pip:
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+
+.venv/installed: pyproject.toml setup.py | .venv/bin/pip
+	$(PIP) --editable .
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[test]" $(EXTRA_PACKAGES)
+	$(PIP) --editable ".[test]" $(EXTRA_PACKAGES)
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(PIP) --editable ".[docs]"
+	touch $@
+
+.venv/installed-lint: pyproject.toml | .venv/bin/pip
+	$(PIP) ruff==0.17.*
 	touch $@

@@ -5,24 +5,55 @@ A recipe names its networks by the builder in ``tfar.models`` and its loss terms
 type raise :class:`~tfar.errors.RecipeError`, in files and on the command line alike.
 """
 
-import dataclasses
 import json
-import types
-import typing
-from dataclasses import dataclass, field
-from typing import Any
+import reprlib
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from tfar.errors import RecipeError
 
-SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
-TABLES = ("standard", "mozjpeg", "photoshop")
-QUALITY_LAWS = ("uniform", "log-uniform")
+Subsampling = Literal["4:2:0", "4:2:2", "4:4:4"]
+Tables = Literal["standard", "mozjpeg", "photoshop"]
+SUBSAMPLINGS, TABLES = get_args(Subsampling), get_args(Tables)
 LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
-# Mappings whose keys are checked where they are used.
-OPEN_FIELDS = (["options"], ["terms"], ["subsampling"], ["tables"])
+OPEN_FIELDS = (["options"], ["terms"], ["subsampling"], ["tables"])  # mappings to which overrides may add keys
 
 
-@dataclass(frozen=True, kw_only=True)
+def _alone(value):
+    """One name stands for all of the weights or shares."""
+    return {value: 1.0} if isinstance(value, str) else value
+
+
+def _drawable(shares: dict) -> dict:
+    if sum(shares.values()) <= 0:
+        raise ValueError("must have a share above 0")
+    return shares
+
+
+def _not_empty(values):
+    if not values:
+        raise ValueError("must not be empty")
+    return values
+
+
+Name = TypeVar("Name")
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Quality = Annotated[int, Field(ge=1, le=100)]
+Terms = Annotated[dict[str, float], AfterValidator(_not_empty), BeforeValidator(_alone)]
+Shares = Annotated[dict[Name, Annotated[float, Field(ge=0)]], AfterValidator(_drawable), BeforeValidator(_alone)]
+
+_frozen = pydantic.dataclasses.dataclass(
+    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+)
+
+
+@_frozen
 class Data:
     """Where images come from and how patches are made of them.
 
@@ -49,37 +80,28 @@ class Data:
     """
 
     source: str = "demo"
-    validation: float = 0.1
-    quality: tuple[int, int] = (10, 10)
-    quality_law: str = "uniform"
-    gray: float = 0.0
-    subsampling: dict[str, float] = field(default_factory=lambda: {"4:2:0": 1.0})
-    tables: dict[str, float] = field(default_factory=lambda: {"standard": 1.0})
-    double: float = 0.0
-    patch: int = 48
-    batch: int = 16
-    patches_per_image: int = 1
-    aligned: float = 0.0
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    quality: tuple[Quality, Quality] = (10, 10)
+    quality_law: Literal["uniform", "log-uniform"] = "uniform"
+    gray: Share = 0.0
+    subsampling: Shares[Subsampling] = field(default_factory=lambda: {"4:2:0": 1.0})
+    tables: Shares[Tables] = field(default_factory=lambda: {"standard": 1.0})
+    double: Share = 0.0
+    patch: Count = 48
+    batch: Count = 16
+    patches_per_image: Count = 1
+    aligned: Share = 0.0
     augment: bool = True
 
     def __post_init__(self):
         low, high = self.quality
-        _require(1 <= low <= high <= 100, f"data.quality must be 1 <= low <= high <= 100, got {self.quality}")
-        _require(0 <= self.validation < 1, f"data.validation must be in [0, 1), got {self.validation}")
-        _require(0 <= self.gray <= 1, f"data.gray must be in [0, 1], got {self.gray}")
-        _require(0 <= self.double <= 1, f"data.double must be in [0, 1], got {self.double}")
-        _require(0 <= self.aligned <= 1, f"data.aligned must be in [0, 1], got {self.aligned}")
-        known = self.quality_law in QUALITY_LAWS
-        _require(known, f"data.quality_law must be one of {', '.join(QUALITY_LAWS)}, got {self.quality_law!r}")
-        _require(self.quality_law == "uniform" or high < 100, "data.quality must end below 100 to be log-uniform")
-        _require_shares("data.subsampling", self.subsampling, SUBSAMPLINGS)
-        _require_shares("data.tables", self.tables, TABLES)
-        _require(self.patch > 0, f"data.patch must be positive, got {self.patch}")
-        _require(self.batch > 0, f"data.batch must be positive, got {self.batch}")
-        _require(self.patches_per_image > 0, f"data.patches_per_image must be positive, got {self.patches_per_image}")
+        if low > high:
+            raise ValueError("quality must be the lowest and the highest factor")
+        if self.quality_law == "log-uniform" and high == 100:
+            raise ValueError("quality must end below 100 to be log-uniform")
 
 
-@dataclass(frozen=True, kw_only=True)
+@_frozen
 class Network:
     """A network as the name of its builder in ``tfar.models`` and the builder's keyword arguments."""
 
@@ -87,7 +109,7 @@ class Network:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@_frozen
 class Features:
     """The frozen VGG of the perceptual and texture losses; see :func:`tfar.models.features.vgg_features`.
 
@@ -103,10 +125,10 @@ class Features:
     weights: str = "imagenet"
     perceptual: str = "block4_pool"
     texture: tuple[str, ...] = ("block1_conv1", "block2_conv1", "block3_conv1")
-    texture_patch: int = 16
+    texture_patch: Count = 16
 
 
-@dataclass(frozen=True, kw_only=True)
+@_frozen
 class Phase:
     """A stretch of training with one weighted sum of losses and fresh optimizers.
 
@@ -121,27 +143,20 @@ class Phase:
         warmup: steps over which the rate rises linearly from zero.
     """
 
-    epochs: int
-    terms: dict[str, float]
+    epochs: Count
+    terms: Terms
     fading: tuple[str, ...] = ()
-    learning_rate: float = 1e-4
-    discriminator_rate: float | None = None
-    decay: str = "constant"
-    warmup: int = 0
+    learning_rate: Rate = 1e-4
+    discriminator_rate: Rate | None = None
+    decay: Literal["constant", "cosine"] = "constant"
+    warmup: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self):
-        _require(self.epochs > 0, f"phase.epochs must be positive, got {self.epochs}")
-        _require(bool(self.terms), "phase.terms must name at least one loss")
-        _require(self.learning_rate > 0, f"phase.learning_rate must be positive, got {self.learning_rate}")
-        rate = self.discriminator_rate
-        _require(rate is None or rate > 0, f"phase.discriminator_rate must be positive, got {rate}")
-        faded = set(self.fading) - self.terms.keys()
-        _require(not faded, f"phase.fading names terms that the phase does not have: {', '.join(sorted(faded))}")
-        _require(self.warmup >= 0, f"phase.warmup must not be negative, got {self.warmup}")
-        _require(self.decay in ("constant", "cosine"), f"phase.decay must be constant or cosine, got {self.decay!r}")
+        if faded := set(self.fading) - self.terms.keys():
+            raise ValueError(f"fading names terms that the phase does not have: {', '.join(sorted(faded))}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@_frozen
 class Optimizer:
     """The optimizers, gradient clipping and weight averaging.
 
@@ -156,19 +171,15 @@ class Optimizer:
             averaged network is the one that is validated and saved. None when null.
     """
 
-    kind: str = "adam"
-    adam_ratio: float = 0.5
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    clip_norm: float | None = None
-    average: float | None = None
-
-    def __post_init__(self):
-        kinds = ("adam", "muon")
-        _require(self.kind in kinds, f"optimizer.kind must be one of {', '.join(kinds)}, got {self.kind!r}")
+    kind: Literal["adam", "muon"] = "adam"
+    adam_ratio: Rate = 0.5
+    beta_1: Share = 0.9
+    beta_2: Share = 0.999
+    clip_norm: Rate | None = None
+    average: Share | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@_frozen
 class Recipe:
     """One training of one generator.
 
@@ -193,20 +204,12 @@ class Recipe:
     features: Features | None = None
     data: Data = field(default_factory=Data)
     optimizer: Optimizer = field(default_factory=Optimizer)
-    phases: tuple[Phase, ...]
-    steps_per_epoch: int = 1000
+    phases: Annotated[tuple[Phase, ...], AfterValidator(_not_empty)]
+    steps_per_epoch: Count = 1000
     monitor: str = "psnr"
-    label_smoothing: float = 0.0
-    precision: str = "float32"
-    seed: int = 0
-
-    def __post_init__(self):
-        _require(bool(self.phases), "phases must not be empty")
-        _require(self.steps_per_epoch > 0, f"steps_per_epoch must be positive, got {self.steps_per_epoch}")
-        _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must be in [0, 0.5), got {self.label_smoothing}")
-        _require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
-        policies = ("float32", "mixed_bfloat16", "mixed_float16")
-        _require(self.precision in policies, f"precision must be one of {', '.join(policies)}, got {self.precision!r}")
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @property
     def epochs(self) -> int:
@@ -214,16 +217,16 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
 
-@dataclass(frozen=True, kw_only=True)
+@_frozen
 class Mask:
     """Parameters of the orientation-diversity mask; see :class:`tfar.models.region_aware.OrientationDiversityMask`."""
 
     threshold: int = 5
     gradient_floor: float = 5.0
-    majority: int = 1
+    majority: Count = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@_frozen
 class RegionAware:
     """The region-aware system: a base network, a texture network and the mask that chooses between them.
 
@@ -242,18 +245,27 @@ class RegionAware:
 
 def to_json(recipe) -> str:
     """The recipe as indented JSON text."""
-    return json.dumps(dataclasses.asdict(recipe), indent=2) + "\n"
+    return TypeAdapter(type(recipe)).dump_json(recipe, indent=2).decode() + "\n"
 
 
 def from_json(kind: type, text: str):
-    """Read a recipe of class ``kind`` from JSON text; :class:`RecipeError` names an unknown or mistyped field."""
+    """Read a recipe of class ``kind`` from JSON text.
+
+    Raises:
+        RecipeError: one line that names every field that is unknown, missing or has a value it cannot have.
+    """
     try:
-        return _parse(kind, json.loads(text), "recipe")
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"recipe is not valid JSON: {error}") from error
+        return TypeAdapter(kind).validate_json(text)
+    except pydantic.ValidationError as error:
+        raise RecipeError("; ".join(map(_problem, error.errors()))) from error
 
 
-def override(recipe, assignments: typing.Iterable[str]):
+def schema() -> str:
+    """The JSON schema of recipe files, for editors: of one training, or of the region-aware system's two."""
+    return json.dumps(TypeAdapter(RegionAware | Recipe).json_schema(), indent=2) + "\n"
+
+
+def override(recipe, assignments: Iterable[str]):
     """Return a copy of a recipe with fields replaced.
 
     Args:
@@ -267,7 +279,8 @@ def override(recipe, assignments: typing.Iterable[str]):
     tree = json.loads(to_json(recipe))
     for assignment in assignments:
         path, equals, value = assignment.partition("=")
-        _require(bool(equals), f"expected FIELD=VALUE, got {assignment!r}")
+        if not equals:
+            raise RecipeError(f"expected FIELD=VALUE, got {assignment!r}")
         *parents, last = path.split(".")
         node = tree
         for name in parents:
@@ -275,7 +288,7 @@ def override(recipe, assignments: typing.Iterable[str]):
         if parents[-1:] not in OPEN_FIELDS or not isinstance(node, dict):
             _child(node, last, path)
         node[int(last) if isinstance(node, list) else last] = _value(value)
-    return _parse(type(recipe), tree, "recipe")
+    return from_json(type(recipe), json.dumps(tree))
 
 
 def _child(node, name: str, path: str):
@@ -294,50 +307,15 @@ def _value(text: str):
         return text
 
 
-def _parse(kind, value, path: str):
-    """Build a value of the annotated type ``kind`` from plain JSON values."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        _require(isinstance(value, dict), f"{path}: expected fields, got {value!r}")
-        hints = typing.get_type_hints(kind)
-        for name in value:
-            _require(name in hints, f"{path} has no field {name!r}; it has: {', '.join(hints)}")
-        for f in dataclasses.fields(kind):
-            required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-            _require(f.name in value or not required, f"{path} lacks the field {f.name!r}")
-        return kind(**{name: _parse(hints[name], item, f"{path}.{name}") for name, item in value.items()})
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _parse(next(a for a in arguments if a is not type(None)), value, path)
-    if origin is tuple:
-        _require(isinstance(value, (list, tuple)), f"{path}: expected a list, got {value!r}")
-        repeated = arguments[-1] is Ellipsis
-        _require(repeated or len(value) == len(arguments), f"{path}: expected {len(arguments)} values, got {value!r}")
-        kinds = [arguments[0]] * len(value) if repeated else arguments
-        return tuple(_parse(k, item, f"{path}.{i}") for i, (k, item) in enumerate(zip(kinds, value)))
-    if origin is dict:
-        if isinstance(value, str) and arguments[1] is float:
-            value = {value: 1.0}  # one name for all of the shares
-        _require(isinstance(value, dict), f"{path}: expected a mapping, got {value!r}")
-        return {name: _parse(arguments[1], item, f"{path}.{name}") for name, item in value.items()}
-    if kind is Any:
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    _require(type(value) is kind, f"{path}: expected {kind.__name__}, got {value!r}")
-    return value
-
-
-def _require_shares(name: str, shares: dict[str, float], known: tuple[str, ...]):
-    unknown = [key for key in shares if key not in known]
-    _require(not unknown, f"{name} must be one of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
-    _require(
-        min(shares.values(), default=0) >= 0 and sum(shares.values()) > 0,
-        f"{name} needs shares of which none is negative and one is positive, got {shares}",
-    )
-
-
-def _require(condition: bool, message: str):
-    if not condition:
-        raise RecipeError(message)
+def _problem(details) -> str:
+    """One of pydantic's findings, for somebody who looks at a recipe."""
+    *parents, last = place = ["recipe", *(part for part in details["loc"] if part != "[key]")]
+    parent, path = ".".join(map(str, parents)), ".".join(map(str, place))
+    if details["type"] == "json_invalid":
+        return f"recipe is not valid JSON: {details['ctx']['error']}"
+    if details["type"] == "unexpected_keyword_argument":
+        return f"{parent} has no field {last!r}"
+    if details["type"] == "missing":
+        return f"{parent} lacks the field {last!r}"
+    message = details["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
+    return f"{path}: {message}, got {reprlib.repr(details['input'])}"

@@ -82,3 +82,31 @@ def test_systems_and_recipes_that_are_not_there(refused, tmp_path):
     assert line == "tfar: unknown recipe 'gpu'; known: paper, cpu, demo"
     assert "'base'" in refused("train", "argan", "--set", "base.data.patch=64", "--run", tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_network_of_the_region_aware_system_is_trained_alone(run, tmp_path, monkeypatch, fused_file):
+    jobs = []
+    monkeypatch.setattr(train, "training_job", lambda run, **options: jobs.append((run, options)))
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "region-aware.texture", "--recipe", "general", "--data", "photos", "--initial", fused_file]
+    assert run(*command, "--set", "data.patch=64") == (0, [], [])
+    [(started, options)] = jobs
+    changes = ["data.source=photos", "data.patch=64"]
+    assert started.recipe == recipes.override(SYSTEMS["region-aware"]["general"].texture, changes)
+    assert options["initial"].name == "region_aware"
+
+
+def test_the_recipe_is_shown_as_json(run, tmp_path):
+    code, out, err = run(
+        "train", "argan", "--recipe", "cpu", "--show-recipe", "--set", "data.batch=5", "--run", tmp_path / "run"
+    )
+    assert (code, err) == (0, []) and not (tmp_path / "run").exists()
+    expected = recipes.override(SYSTEMS["argan"]["cpu"], ["data.batch=5"])
+    assert recipes.from_json(recipes.Recipe, "\n".join(out)) == expected
+    assert run("train", "region-aware", "--show-recipe")[1][1] == '  "base": {'
+
+
+def test_initial_is_for_a_new_run(refused, tmp_path):
+    assert "no --set" in refused("train", "argan", "--resume", tmp_path, "--initial", "region-aware-q10")
+    assert "'absent'" in refused("train", "argan", "--initial", "absent", "--run", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -22,16 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.score and not options.key:
+        raise TfarError("--score needs --key, the file that was written beside the page")
+    if not (options.score or (options.page and options.original and options.candidate)):
+        raise TfarError("study needs PAGE, --original and --candidate, or --score")
     from tfar.reports import study
 
     if options.score:
-        if not options.key:
-            raise TfarError("--score needs --key, the file that was written beside the page")
         scores = study.score_votes(options.score, options.key)
         print(f"{study.format_table(scores)}\n\n{study.format_images(scores)}")
         return 0
-    if not (options.page and options.original and options.candidate):
-        raise TfarError("study needs PAGE, --original and --candidate, or --score")
     pictures = study.folder_pictures(options.original, dict(map(named, options.candidate)))
     key = study.write_study(options.page, pictures, seed=options.seed)
     print(f"{options.page}\n{key}  (keep it from the participants; --score needs it)")

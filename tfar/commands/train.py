@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser):
         "system",
         metavar="NAME",
         help="region-aware, ep-gan, v-gan, ep-gan-mse, argan, galteri-mse, "
-        "galteri-ssim, galteri-gan, galteri-gan-y, one-to-many or one-to-many-mse",
+        "galteri-ssim, galteri-gan, galteri-gan-y, one-to-many or one-to-many-mse; region-aware.base and "
+        "region-aware.texture train one of the two networks alone",
     )
     add_training_arguments(parser)
 
@@ -31,6 +32,12 @@ def add_training_arguments(parser: argparse.ArgumentParser):
         help="override recipe fields, such as data.patch=64 (region-aware: base.data.patch=64)",
     )
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16", "mixed_float16"])
+    parser.add_argument("--show-recipe", action="store_true", help="print the recipe as JSON and train nothing")
+    parser.add_argument(
+        "--initial",
+        metavar="MODEL",
+        help="a preset, run folder or .keras file from whose weights to start, where shapes agree",
+    )
     parser.add_argument("--strategy", default="auto", help="auto (default), one, mirrored or multiworker")
     parser.add_argument("--run", metavar="FOLDER", help="the run folder (default: a new one in runs/)")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was interrupted")
@@ -45,32 +52,39 @@ def run(options: argparse.Namespace) -> int:
         strategy = choose_strategy(options.strategy)
     backend.start()
     from tfar import recipes
-    from tfar.models import SYSTEMS
-    from tfar.training.region_aware import RegionAwareRun
+    from tfar.models import SYSTEMS, named_recipe
+    from tfar.training.region_aware import RegionAwareRun, network_of
     from tfar.training.runs import Run
 
-    if options.system not in SYSTEMS:
-        raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
-    make, parts = (RegionAwareRun, ("base.", "texture.")) if options.system == "region-aware" else (Run, ("",))
+    system, _, part = options.system.partition(".")
+    whole = system == "region-aware" and not part
+    make, parts = (RegionAwareRun, ("base.", "texture.")) if whole else (Run, ("",))
     if options.resume:
-        if options.assignments or options.data or options.precision or options.run:
-            raise TfarError("--resume takes the run's own recipe, so no --set, --data, --precision or --run")
+        if options.assignments or options.data or options.precision or options.run or options.initial:
+            raise TfarError("--resume takes the run's own recipe, so no --set, --data, --precision, --run or --initial")
         started = make(options.resume)
     else:
-        known = SYSTEMS[options.system]
-        if options.recipe not in known:
-            raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(known)}")
-        both = [f"{part}data.source={options.data}" for part in parts if options.data]
-        both += [f"{part}precision={options.precision}" for part in parts if options.precision]
-        recipe = recipes.override(known[options.recipe], both + options.assignments)
+        if system not in SYSTEMS:
+            raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
+        if options.recipe not in SYSTEMS[system]:
+            raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(SYSTEMS[system])}")
+        name = f"{system}:{options.recipe}{part and '.'}{part}"
+        recipe = SYSTEMS[system][options.recipe] if whole else named_recipe(name)
+        both = [f"{place}data.source={options.data}" for place in parts if options.data]
+        both += [f"{place}precision={options.precision}" for place in parts if options.precision]
+        recipe = recipes.override(recipe, both + options.assignments)
+        if options.show_recipe:
+            print(recipes.to_json(recipe), end="")
+            return 0
         stamp = time.strftime("%Y%m%d-%H%M%S")
         started = make(options.run or Path("runs") / f"{options.system}-{options.recipe}-{stamp}", recipe)
-    training_job(started, strategy=strategy, minutes=options.minutes)
+    initial = network_of(options.initial) if options.initial else None
+    training_job(started, strategy=strategy, minutes=options.minutes, initial=initial)
     return 0
 
 
 def training_job(
-    run, *, strategy, minutes: float | None = None, verbose: str | int = "auto", test_images: int = 8
+    run, *, strategy, minutes: float | None = None, initial=None, verbose: str | int = "auto", test_images: int = 8
 ) -> Path:
     """Train a system, then score and export the network it is for.
 
@@ -82,6 +96,7 @@ def training_job(
             go on with.
         strategy: made by :func:`tfar.training.distribution.choose_strategy`.
         minutes: stop each training after the epoch in which this time has passed.
+        initial: a network whose weights a new run starts from.
         verbose: progress bar of Keras.
         test_images: how many of the held-out images are scored, at most.
 
@@ -102,7 +117,7 @@ def training_job(
     from tfar.storage import write_atomically
     from tfar.training.distribution import is_chief
 
-    finished = run.train(strategy=strategy, minutes=minutes, verbose=verbose)
+    finished = run.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose)
     if not is_chief(strategy):
         return run.folder
     if not finished:

@@ -13,7 +13,7 @@ from tfar.errors import CheckpointError, TfarError
 from tfar.models import main_output
 from tfar.pixels import as_rgb
 from tfar.restoration.restorer import Restorer, region_mask, restore_layers
-from tfar.training.region_aware import open_run
+from tfar.training.region_aware import in_training, network_of
 
 Restore = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
@@ -48,11 +48,10 @@ def contestant(name: str) -> Contestant:
         return _single(path, _tflite(path))
     if (path / "saved_model.pb").is_file():
         return _single(path, _saved_model(path))
-    if (path / "recipe.json").is_file() and not (path / "model.keras").is_file():
-        model = open_run(path).network()
+    model = network_of(name)
+    if in_training(path):
         digest = _digest(path, [*path.rglob("recipe.json"), *path.rglob("best.weights.h5")])
     else:
-        model = presets.load(name)
         digest = _digest(presets.model_file(name))
     label = path.stem if path.suffix == ".keras" else path.resolve().name
     if main_output(model) == "image":

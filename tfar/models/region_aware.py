@@ -78,8 +78,9 @@ def edge_cnn(
         expansion: how many times wider a block is inside than outside (wide activation, Yu et al., 2018).
 
     Returns:
-        A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to ``{"image": (B, H, W, channels),
-        "edges": (B, H, W, 1)}``: the restored image and the predicted edge map of the original, both float32.
+        A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to a dictionary of ``image``
+        ``(B, H, W, channels)``, the restored image, and ``edges`` ``(B, H, W, 1)``, the predicted edge map of the
+        original, both float32.
 
     Raises:
         ValueError: for fewer blocks than there are stages, ``2 * scales - 1``, where there are several scales.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from tfar import recipes
+from tfar import presets, recipes
 from tfar.errors import CheckpointError
 from tfar.models.region_aware import region_aware
 from tfar.recipes import Data, RegionAware
@@ -35,17 +35,25 @@ class RegionAwareRun:
         self.base = Run(self.folder / "base", recipe.base)
         self.texture = Run(self.folder / "texture", recipe.texture)
 
-    def train(self, *, strategy=None, minutes: float | None = None, verbose: str | int = "auto") -> bool:
+    def train(
+        self,
+        *,
+        strategy=None,
+        minutes: float | None = None,
+        initial: keras.Model | None = None,
+        verbose: str | int = "auto",
+    ) -> bool:
         """Train what is left to train; arguments and result as :meth:`tfar.training.runs.Run.train`.
 
-        With ``minutes``, each of the two trainings stops after the epoch in which that time has passed.
+        With ``minutes``, each of the two trainings stops after the epoch in which that time has passed. The base
+        network starts from ``initial``.
         """
         strategy = strategy or choose_strategy()
         self.base.check()
         self.texture.check()
         if is_chief(strategy):
             write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
-        finished = self.base.train(strategy=strategy, minutes=minutes, verbose=verbose)
+        finished = self.base.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose)
         initial = self.base.best_generator() if self.recipe.texture_from_base else None
         finished = self.texture.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose) and finished
         return finished
@@ -58,6 +66,17 @@ class RegionAwareRun:
     def network(self) -> keras.Model:
         """The fused network of the best weights of both trainings, in float32."""
         return region_aware(self.base.best_generator(), self.texture.best_generator(), self.recipe.mask)
+
+
+def in_training(folder: str | Path) -> bool:
+    """Whether a folder is a run whose training has not ended in a ``model.keras`` yet."""
+    folder = Path(folder)
+    return (folder / "recipe.json").is_file() and not (folder / "model.keras").is_file()
+
+
+def network_of(name: str | Path) -> keras.Model:
+    """The network of a run in training, of a preset, a folder or a ``.keras`` file; see :func:`tfar.presets.load`."""
+    return open_run(name).network() if in_training(name) else presets.load(name)
 
 
 def open_run(folder: str | Path) -> Run | RegionAwareRun:

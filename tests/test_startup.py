@@ -1,0 +1,37 @@
+"""Help, lists and mistakes are answered without waiting for Keras."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = "keras tensorflow scipy torch cv2 matplotlib"
+CODE = """
+import sys
+from tfar.cli import main
+try:
+    code = main(sys.argv[2:])
+except SystemExit as exit:
+    code = exit.code
+print("imported:", *[name for name in sys.argv[1].split() if name in sys.modules], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["train", "--help"], 0),
+        (["presets"], 0),
+        (["restore"], 2),
+        (["restore", "absent.jpg", "out.png"], 2),
+        (["evaluate"], 2),
+        (["study"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_nothing_heavy_is_imported(arguments, code):
+    result = subprocess.run([sys.executable, "-c", CODE, HEAVY, *arguments], capture_output=True, text=True)
+    assert result.returncode == code, result.stderr
+    assert result.stderr.splitlines()[-1].strip() == "imported:"
