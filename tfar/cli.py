@@ -2,11 +2,11 @@
 
 import argparse
 import importlib
-import sys
 import warnings
 
 from tfar import __version__
 from tfar.errors import TfarError
+from tfar.terminal import print_error
 
 COMMANDS = ("restore", "train", "evaluate", "study", "compare", "export", "presets")  # modules of tfar.commands
 
@@ -19,16 +19,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def exit_code(command, options: argparse.Namespace) -> int:
     """Run a command with its parsed options; what the user can mend becomes one line on stderr and the code 2."""
-    warnings.showwarning = lambda message, *_, **__: print(f"tfar: warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: print_error(f"tfar: warning: {message}")
     try:
         return command(options)
     except TfarError as error:
-        print(f"tfar: {error}", file=sys.stderr)
+        print_error(f"tfar: {error}")
         return 2
     except BrokenPipeError:
         return 2
     except OSError as error:
-        print(f"tfar: {error.filename or 'error'}: {error.strerror or error}", file=sys.stderr)
+        print_error(f"tfar: {error.filename or 'error'}: {error.strerror or error}")
         return 2
 
 

@@ -1,13 +1,13 @@
 """Score models on folders of originals."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from tfar import backend
 from tfar.commands.arguments import named, not_negative, positive, quality
 from tfar.errors import TfarError
 from tfar.presets import DEFAULT
+from tfar.terminal import print_error, print_tables
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -85,14 +85,14 @@ def run(options: argparse.Namespace) -> int:
         cache=benchmark.Cache(None if options.no_cache else benchmark.cache_folder()),
     )
     if rows:
-        print(tables.markdown(means(rows)))
+        print_tables(tables.markdown(means(rows)))
     if rows and options.gain:
-        print(f"\n{tables.gains(rows, options.gain)}")
+        print_tables(f"\n{tables.gains(rows, options.gain)}")
     if rows and options.out:
         files = evaluation_report(Path(options.out), rows, contestants, options.folders, pictures=options.pictures)
         print("", *files, sep="\n")
     for failure in failures:
-        print(f"tfar: {failure.image}: {failure.problem}", file=sys.stderr)
+        print_error(f"tfar: {failure.image}: {failure.problem}")
     return 2 if failures else 0
 
 
@@ -102,5 +102,5 @@ def _evaluate_detections(options) -> int:
     if not options.annotations:
         raise TfarError("--detections needs --annotations, the COCO ground truth")
     precisions = mean_average_precision(options.annotations, dict(map(named, options.detections)))
-    print(f"{format_table(precisions)}\n\n{format_categories(precisions)}")
+    print_tables(f"{format_table(precisions)}\n\n{format_categories(precisions)}")
     return 0

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from tfar import backend
 from tfar.commands.arguments import add_preset, not_negative, positive
 from tfar.errors import TfarError
 from tfar.recipes import LAYERS
+from tfar.terminal import print_error
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     for source, error in restore_files(planned, restore):
         if error:
             failures += 1
-            print(f"tfar: {error}", file=sys.stderr)
+            print_error(f"tfar: {error}")
             continue
         for target in targets[source]:
             is_candidate = options.candidates and target != targets[source][-1]

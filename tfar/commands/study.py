@@ -4,6 +4,7 @@ import argparse
 
 from tfar.commands.arguments import named, not_negative
 from tfar.errors import TfarError
+from tfar.terminal import print_tables
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.score:
         scores = study.score_votes(options.score, options.key)
-        print(f"{study.format_table(scores)}\n\n{study.format_images(scores)}")
+        print_tables(f"{study.format_table(scores)}\n\n{study.format_images(scores)}")
         return 0
     pictures = study.folder_pictures(options.original, dict(map(named, options.candidate)))
     key = study.write_study(options.page, pictures, seed=options.seed)

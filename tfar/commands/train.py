@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfar import backend
 from tfar.errors import TfarError
+from tfar.terminal import print_tables
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -133,7 +134,7 @@ def training_job(
         measured = means(score_layers(model, images, qualities={*data.quality}))
         text = tables.to_json(measured)
         write_atomically(run.folder / "metrics.json", lambda part: part.write_text(text))
-        print(f"\n{tables.markdown(measured)}\n")
+        print_tables(f"\n{tables.markdown(measured)}\n")
         write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
 
     if keras.backend.backend() == "tensorflow":

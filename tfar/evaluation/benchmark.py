@@ -20,7 +20,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from tfar import __version__, jpeg
 from tfar.errors import TfarError
@@ -32,6 +31,7 @@ from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import layer_restorers
 from tfar.storage import write_atomically
+from tfar.terminal import track
 
 FULL_REFERENCE = {"gray": protocols.gray, "color": protocols.color, "double": protocols.double}
 PROTOCOLS = (*FULL_REFERENCE, "real")
@@ -135,7 +135,7 @@ def evaluate(
     scorer = _Scorer([_unrestored, *contestants], metrics, cache)
     rows, failures = [], []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for scored, failed in tqdm(pool.map(scorer, jobs), total=len(jobs), unit="image", disable=None):
+        for scored, failed in track(pool.map(scorer, jobs), len(jobs), "images"):
             rows += scored
             failures += failed
     order = [(job.folder.name, job.protocol, job.quality) for job in jobs]

@@ -1,0 +1,51 @@
+import io
+
+import pytest
+
+from tfar import terminal
+
+TABLE = "**LIVE1, 2 images**\n\n|  | PSNR |\n| --- | ---: |\n| JPEG | 27.77 |"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def patched(monkeypatch, is_terminal):
+    """Streams that are a terminal or not, in place of stdout and stderr."""
+    out, err = ((Terminal if is_terminal else io.StringIO)() for _ in range(2))
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", err)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return out, err
+
+
+both = pytest.mark.parametrize("is_terminal", [False, True], ids=["piped", "terminal"])
+
+
+@both
+def test_tables_are_laid_out_on_a_terminal_and_markdown_elsewhere(monkeypatch, is_terminal):
+    out, _ = patched(monkeypatch, is_terminal)
+    terminal.print_tables(TABLE)
+    text = out.getvalue()
+    assert "27.77" in text
+    assert (text == TABLE + "\n") == (not is_terminal)
+    assert ("| ---" in text) == (not is_terminal)
+
+
+@both
+def test_errors_are_one_line_and_red_on_a_terminal(monkeypatch, is_terminal):
+    out, err = patched(monkeypatch, is_terminal)
+    line = "tfar: /photos/[bold]a.jpg: not a readable image " + "x" * 100
+    terminal.print_error(line)
+    assert err.getvalue() == (f"\x1b[31m{line}\x1b[0m\n" if is_terminal else f"{line}\n") and not out.getvalue()
+
+
+@both
+def test_progress_is_shown_on_a_terminal_only_and_changes_nothing(monkeypatch, is_terminal):
+    out, err = patched(monkeypatch, is_terminal)
+    assert list(terminal.track(iter("abc"), 3, "images")) == ["a", "b", "c"]
+    assert ("images" in err.getvalue()) == is_terminal and not out.getvalue()
