@@ -66,8 +66,8 @@ def extended(tmp_path_factory):
     package = shutil.copytree(ROOT / "tfar", root / "tfar", ignore=shutil.ignore_patterns("__pycache__"))
     (package / "models" / "one_convolution.py").write_text(PAPER)
     registry = package / "models" / "registry.py"
-    insert(registry, "BUILDERS = {", '\n    "one_convolution": one_convolution.one_convolution,')
-    insert(registry, "SYSTEMS = {", "\n    **one_convolution.RECIPES,")
+    insert(registry, "keras.Model]] = {", '\n    "one_convolution": one_convolution.one_convolution,')
+    insert(registry, "RegionAware]] = {", "\n    **one_convolution.RECIPES,")
     insert(registry, "from tfar.models import ", "one_convolution, ")
     (package / "losses" / "bias.py").write_text(LOSS)
     trainer = package / "training" / "trainer.py"

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"tfar.commands.{name}")
-        first = module.__doc__.splitlines()[0].rstrip(".")
+        first = (module.__doc__ or name).splitlines()[0].rstrip(".")
         command = commands.add_parser(name, help=first[0].lower() + first[1:])
         module.add_arguments(command)
         command.set_defaults(run_command=module.run)

@@ -85,10 +85,10 @@ def encode(image: np.ndarray, quality: int, subsampling: str = "4:2:0", tables: 
         ]
         return cv2.imencode(".jpg", _as_bgr(image), options)[1].tobytes()
     buffer = io.BytesIO()
-    options = {"subsampling": subsampling} if image.ndim == 3 else {}
+    subsampled = {"subsampling": subsampling} if image.ndim == 3 else {}
     # Without a quality, by which Pillow would scale them again.
-    options["qtables"] = [table.ravel().tolist() for table in quantization_tables(quality, tables)]
-    Image.fromarray(image).save(buffer, "JPEG", **options)
+    qtables = [table.ravel().tolist() for table in quantization_tables(quality, tables)]
+    Image.fromarray(image).save(buffer, "JPEG", qtables=qtables, **subsampled)
     return buffer.getvalue()
 
 
@@ -164,7 +164,9 @@ def file_luma_table(path: str | Path) -> np.ndarray | None:
         OSError: when the file cannot be opened as an image.
     """
     with Image.open(path) as image:
-        tables = image.quantization if image.format in ("JPEG", "MPO") else None  # MPO: several JPEGs in one file
+        tables = (
+            getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
+        )  # MPO: several JPEGs in one file
         return np.int32(tables[min(tables)]).reshape(BLOCK, BLOCK) if tables else None
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from tfar.errors import RecipeError
 
@@ -48,12 +49,10 @@ Quality = Annotated[int, Field(ge=1, le=100)]
 Terms = Annotated[dict[str, float], AfterValidator(_not_empty), BeforeValidator(_alone)]
 Shares = Annotated[dict[Name, Annotated[float, Field(ge=0)]], AfterValidator(_drawable), BeforeValidator(_alone)]
 
-_frozen = pydantic.dataclasses.dataclass(
-    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-)
+STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Data:
     """Where images come from and how patches are made of them.
 
@@ -101,7 +100,7 @@ class Data:
             raise ValueError("quality must end below 100 to be log-uniform")
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Network:
     """A network as the name of its builder in ``tfar.models`` and the builder's keyword arguments."""
 
@@ -109,7 +108,7 @@ class Network:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Features:
     """The frozen VGG of the perceptual and texture losses; see :func:`tfar.models.features.vgg_features`.
 
@@ -128,7 +127,7 @@ class Features:
     texture_patch: Count = 16
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Phase:
     """A stretch of training with one weighted sum of losses and fresh optimizers.
 
@@ -156,7 +155,7 @@ class Phase:
             raise ValueError(f"fading names terms that the phase does not have: {', '.join(sorted(faded))}")
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Optimizer:
     """The optimizers, gradient clipping and weight averaging.
 
@@ -179,7 +178,7 @@ class Optimizer:
     average: Share | None = None
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Recipe:
     """One training of one generator.
 
@@ -217,7 +216,7 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Mask:
     """Parameters of the orientation-diversity mask; see :class:`tfar.models.region_aware.OrientationDiversityMask`."""
 
@@ -226,7 +225,7 @@ class Mask:
     majority: Count = 1
 
 
-@_frozen
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RegionAware:
     """The region-aware system: a base network, a texture network and the mask that chooses between them.
 

@@ -53,10 +53,10 @@ def run(options: argparse.Namespace) -> int:
         restore = candidates(model, options.candidates, options.seed)
     failures = 0
     targets = dict(planned)
-    for source, error in restore_files(planned, restore):
-        if error:
+    for source, problem in restore_files(planned, restore):
+        if problem:
             failures += 1
-            print_error(f"tfar: {error}")
+            print_error(f"tfar: {problem}")
             continue
         for target in targets[source]:
             is_candidate = options.candidates and target != targets[source][-1]

@@ -75,7 +75,7 @@ class Patches:
             ImageError: when no image can be read.
         """
         rng = np.random.default_rng((self.seed, index))
-        pairs = []
+        pairs: list[tuple[np.ndarray, ...]] = []
         while len(pairs) < self.data.batch:
             image = self._draw_image(rng)
             count = min(self.data.patches_per_image, self.data.batch - len(pairs))
@@ -106,12 +106,13 @@ class Patches:
             int(rng.integers(max(side - moved - data.patch, 0) // grid + 1)) * grid
             for side, moved in zip(image.shape[:2], shift)
         ]
-        shift = [min(moved, side - data.patch - start) for moved, side, start in zip(shift, image.shape[:2], place)]
+        room = (side - data.patch - start for side, start in zip(image.shape[:2], place))
+        shift = tuple(map(min, shift, room))
 
-        original = _Original(image, gray)
-        source = original if earlier is None else _Cropped(_Coded(original, earlier), shift)
+        uncoded = _Original(image, gray)
+        source = uncoded if earlier is None else _Cropped(_Coded(uncoded, earlier), shift)
         box = (*place, data.patch, data.patch)
-        pair = (_Coded(source, coding).cut(*box), _Cropped(original, shift).cut(*box))
+        pair = (_Coded(source, coding).cut(*box), _Cropped(uncoded, shift).cut(*box))
         compressed, original = (p[..., None] if self.channels == 1 else pixels.as_rgb(p) for p in pair)
         offset = np.uint8([start % jpeg.BLOCK for start in place])
         return compressed, original, coding.luma_table, offset

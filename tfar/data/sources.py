@@ -107,7 +107,7 @@ def _tfds_images(name: str) -> list[SourceImage]:
     for index, record in enumerate(tfds.as_numpy(tfds.load(name, split="train"))):
         image = record["image"] if "image" in record else record["hr"]
         image = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
-        images.append(SourceImage(f"tfds:{name}/{index:08d}", image.shape[:2], lambda image=image: image))
+        images.append(SourceImage(f"tfds:{name}/{index:08d}", image.shape[:2], partial(np.asarray, image)))
     return images
 
 

@@ -71,16 +71,17 @@ class Cache:
     def get(self, key: str) -> dict | None:
         """What was put under a key, or None."""
         try:
-            return json.loads(self._file(key).read_text()) if self.folder else None
+            return json.loads(_cached(self.folder, key).read_text()) if self.folder else None
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
     def put(self, key: str, entry: dict):
         if self.folder:
-            write_atomically(self._file(key), lambda part: part.write_text(json.dumps(entry)))
+            write_atomically(_cached(self.folder, key), lambda part: part.write_text(json.dumps(entry)))
 
-    def _file(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.json"
+
+def _cached(folder: Path, key: str) -> Path:
+    return folder / key[:2] / f"{key}.json"
 
 
 def cache_folder() -> Path:
@@ -119,12 +120,12 @@ def evaluate(
         ImageError: when a folder is missing or holds no images.
         TfarError: when two models or two folders have the same name.
     """
-    folders = [Path(folder).resolve() for folder in folders]
-    if len({folder.name for folder in folders}) < len(folders):
-        raise TfarError(f"two folders have the same name: {', '.join(map(str, folders))}")
+    roots = [Path(folder).resolve() for folder in folders]
+    if len({root.name for root in roots}) < len(roots):
+        raise TfarError(f"two folders have the same name: {', '.join(map(str, roots))}")
     jobs = [
         Job(folder, file, name, quality)
-        for folder in folders
+        for folder in roots
         for name in names
         for quality in (qualities if name in FULL_REFERENCE else (AS_FOUND,))
         for file in image_files(folder)[:limit]
@@ -225,7 +226,7 @@ def score_layers(
     A region-aware network is scored layer by layer, any other one as a whole; the rows of the JPEGs are added.
     """
     chosen = choose(DEFAULT_METRICS)
-    restorers = {BASELINE: lambda image: image, **layer_restorers(model)}
+    restorers: dict[str, Callable[[np.ndarray], np.ndarray]] = {BASELINE: np.asarray, **layer_restorers(model)}
     rows = []
     for quality, name, (image, original) in itertools.product(sorted(qualities), names, images):
         trial = FULL_REFERENCE[name](original, quality)

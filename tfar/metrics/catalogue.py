@@ -185,6 +185,7 @@ def score(chosen: Mapping[str, Metric], original: np.ndarray, restored: np.ndarr
     for name, metric in chosen.items():
         if metric.takes == "rgb" and original.ndim == 2:
             continue
+        assert metric.function is not None  # choose() sees to it
         try:
             scores[name] = metric.function(*(luma if metric.takes == "luma" else pair))
         except Undefined as error:

@@ -9,7 +9,7 @@ from tfar.metrics.dists import Dists
 from tfar.metrics.lpips import Lpips
 
 VGG16 = "vgg16_notop.weights.h5"
-BUILDERS = {
+BUILDERS: dict[str, Callable[[Path], Callable[[np.ndarray, np.ndarray], float]]] = {
     "lpips": lambda folder: Lpips(folder / "lpips_alex.npz"),
     "lpips_vgg": lambda folder: Lpips(folder / "lpips_vgg.npz", vgg16=folder / VGG16),
     "dists": lambda folder: Dists(folder / "dists.npz", vgg16=folder / VGG16),

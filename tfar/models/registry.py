@@ -1,6 +1,7 @@
 """The builders and the systems of the five papers by their names, as recipes and command lines have them."""
 
 import inspect
+from collections.abc import Callable, Mapping
 
 import keras
 
@@ -8,7 +9,7 @@ from tfar.errors import RecipeError
 from tfar.models import argan, ep_gan, galteri, one_to_many, region_aware
 from tfar.recipes import Network, Recipe, RegionAware
 
-BUILDERS = {
+BUILDERS: dict[str, Callable[..., keras.Model]] = {
     "edge_cnn": region_aware.edge_cnn,
     "texture_generator": region_aware.texture_generator,
     "srgan_discriminator": region_aware.srgan_discriminator,
@@ -23,7 +24,7 @@ BUILDERS = {
 }
 
 # What can be trained: name of the system or of its variant -> name of the recipe -> recipe.
-SYSTEMS = {
+SYSTEMS: dict[str, Mapping[str, Recipe | RegionAware]] = {
     "region-aware": region_aware.RECIPES,
     **ep_gan.RECIPES,
     **argan.RECIPES,

@@ -32,8 +32,10 @@ def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.nda
     height, width = (side // codec.BLOCK * codec.BLOCK for side in jpeg.shape[:2])
     if not height or not width:
         raise ValueError(f"an image of at least 8x8 pixels is needed, got {jpeg.shape}")
-    batches = [pixels.to_float(image[:height, :width].reshape(1, height, width, -1)) for image in (jpeg, restored)]
-    excess = codec.interval_excess(*batches, table[None])
+    coded, repaired = (
+        pixels.to_float(image[:height, :width].reshape(1, height, width, -1)) for image in (jpeg, restored)
+    )
+    excess = codec.interval_excess(coded, repaired, table[None])
     return float(ops.mean(ops.cast(excess > 0, "float32")))
 
 

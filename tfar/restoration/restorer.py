@@ -98,7 +98,7 @@ def region_mask(model: keras.Model, image: np.ndarray) -> np.ndarray:
     """Where a fused region-aware network takes the texture layer: uint8 ``(H, W)``, 255 there and 0 elsewhere."""
     _check(image)
     if channels(model) == 1 and not _is_gray(image):
-        image = np.uint8(np.round(image @ np.float32(pixels.BT601_LUMA)))
+        image = np.round(image @ np.asarray(pixels.BT601_LUMA, np.float32)).astype(np.uint8)
     mask = _apply(model, {input_names(model)[0]: _batch(image, channels(model))})["mask"]
     return np.uint8(255 * mask[0, ..., 0])
 

@@ -7,7 +7,7 @@ if keras.backend.backend() == "tensorflow":
 elif keras.backend.backend() == "torch":
     import torch
 
-    class GradientTape:
+    class GradientTape:  # type: ignore[no-redef]
         """Autograd with the interface of ``tf.GradientTape``."""
 
         def __enter__(self):

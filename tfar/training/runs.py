@@ -176,7 +176,7 @@ class Run:
             for name, network in _networks(trainer).items():
                 network.save_weights(part / f"{name}.weights.h5")
             for name, optimizer in _optimizers(trainer).items():
-                state = {}
+                state: dict[str, np.ndarray] = {}
                 optimizer.save_own_variables(state)
                 np.savez(part / f"{name}.npz", **state)
             (part / "state.json").write_text(json.dumps({"epochs": epochs, "best": best}))

@@ -16,15 +16,15 @@ class TensorBoardLog:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._writer = None
+        self._writer: EventFileWriter | None = None
 
     def write(self, step: int, scalars: dict[str, float], images: dict[str, np.ndarray]):
         """Log scalars and uint8 RGB or gray images ``(H, W, 3 or 1)`` under their names at a step."""
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         values += [Summary.Value(tag=name, image=_png(image)) for name, image in images.items()]
-        self._writer = self._writer or EventFileWriter(str(self.folder))
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-        self._writer.flush()
+        writer = self._writer = self._writer or EventFileWriter(str(self.folder))
+        writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+        writer.flush()
 
 
 def _png(image: np.ndarray) -> Summary.Image:

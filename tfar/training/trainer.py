@@ -1,5 +1,7 @@
 """The one engine: every paper's training is a recipe that this ``train_step`` carries out."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -43,7 +45,7 @@ class Step:
         outputs = call(generator, self._given, training=training)
         self.restored = outputs["image"]
         self.edges = outputs.get("edges")
-        self._computed = {}
+        self._computed: dict[str, Any] = {}
 
     @property
     def original_features(self) -> dict:
