@@ -164,9 +164,7 @@ def file_luma_table(path: str | Path) -> np.ndarray | None:
         OSError: when the file cannot be opened as an image.
     """
     with Image.open(path) as image:
-        tables = (
-            getattr(image, "quantization", None) if image.format in ("JPEG", "MPO") else None
-        )  # MPO: several JPEGs in one file
+        tables = getattr(image, "quantization", None)  # of a JPEG, or of an MPO, which holds several
         return np.int32(tables[min(tables)]).reshape(BLOCK, BLOCK) if tables else None
 
 
