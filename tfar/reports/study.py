@@ -25,6 +25,7 @@ from scipy import stats
 
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import image_files, read_image
+from tfar.reports.tables import markdown_table
 from tfar.storage import write_atomically
 
 REFERENCE = "original"
@@ -193,14 +194,14 @@ def score_votes(files: Iterable[str | Path], key: str | Path) -> Scores:
 def format_table(scores: Scores) -> str:
     """Markdown table of the opinions on the candidates, the best first."""
     rows = sorted(scores.candidates.items(), key=lambda item: -item[1].mean if item[1].count else math.inf)
-    return _table(
+    return markdown_table(
         ["", "MOS (95% interval)", "votes"], [[name, _cell(opinion), str(opinion.count)] for name, opinion in rows]
     )
 
 
 def format_images(scores: Scores) -> str:
     """Markdown table of the opinions on every image: one line per image, one column per candidate."""
-    return _table(
+    return markdown_table(
         ["", *scores.candidates],
         [
             [image, *(_cell(opinions[name]) if name in opinions else "-" for name in scores.candidates)]
@@ -303,8 +304,3 @@ def _cell(opinion: Opinion) -> str:
     if not opinion.count:
         return "-"
     return f"{opinion.mean:.1f}" if math.isnan(opinion.interval) else f"{opinion.mean:.1f} ± {opinion.interval:.1f}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)
