@@ -6,11 +6,8 @@ seconds, and the five grades, from "imperceptible" to "very annoying", are range
 down to 0. There are no dummy presentations at the start, and no observers are screened out.
 """
 
-import base64
 import csv
 import hashlib
-import html
-import io
 import json
 import math
 import random
@@ -20,16 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import stats
 
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import image_files, read_image
+from tfar.reports.html import data_uri, template_text, write_html
 from tfar.reports.tables import markdown_table
 from tfar.storage import write_atomically
 
 REFERENCE = "original"
-TEMPLATE = Path(__file__).parent / "templates" / "study.html"
 NEEDED = ("study", "participant", "trial", "score")  # the columns of the votes that scores are made of
 
 
@@ -122,9 +118,9 @@ def write_study(
     trials = {ids[image, label]: (image, label) for image, label in sorted(pairs, key=ids.get) if label != REFERENCE}
     page = {
         "id": identity[:12],
-        "sources": {ids[image, REFERENCE]: _data_uri(labels[REFERENCE]) for image, labels in pictures.items()},
+        "sources": {ids[image, REFERENCE]: data_uri(labels[REFERENCE]) for image, labels in pictures.items()},
         "trials": [
-            {"id": id, "source": ids[image, REFERENCE], "picture": _data_uri(pictures[image][label])}
+            {"id": id, "source": ids[image, REFERENCE], "picture": data_uri(pictures[image][label])}
             for id, (image, label) in trials.items()
         ],
     }
@@ -134,10 +130,8 @@ def write_study(
         "seed": seed,
         "trials": {id: {"image": image, "candidate": label} for id, (image, label) in trials.items()},
     }
-    fields = {"title": html.escape(title), "study": json.dumps(page)}
-    text = re.sub(r"\{\{(\w+)\}\}", lambda match: fields[match[1]], TEMPLATE.read_text(encoding="utf-8"))
     write_atomically(key_file, lambda part: part.write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8"))
-    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
+    write_html(file, "study.html", scripts=[template_text("study.js")], title=title, study=page)
     return key_file
 
 
@@ -237,12 +231,6 @@ def _digest(pictures: Mapping[str, Mapping[str, np.ndarray]], seed: int, title: 
         for label, picture in labels.items():
             digest.update(json.dumps([image, label, picture.shape]).encode() + picture.tobytes())
     return digest.hexdigest()
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _read_key(file: str | Path) -> tuple[str, dict[str, tuple[str, str]]]:

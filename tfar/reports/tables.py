@@ -11,7 +11,6 @@ from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 from tfar.evaluation.results import BASELINE, Mean, Row
 from tfar.metrics.catalogue import metric_of
 
-
 _CELLS = DataRow("| ", " | ", " |")
 MARKDOWN = TableFormat(  # without the padding of tabulate's own, which a longer name would change in all lines
     lineabove=None,
@@ -154,7 +153,9 @@ def _markdown_table(title: str, group: Sequence[Mean]) -> str:
         for mean in group
         for name, count in mean.infinite.items()
     ]
-    return "\n".join([f"**{title}**", "", markdown_table(headings, measured + quoted), *([""] + notes if notes else [])])
+    return "\n".join(
+        [f"**{title}**", "", markdown_table(headings, measured + quoted), *([""] + notes if notes else [])]
+    )
 
 
 def _latex_table(title: str, group: Sequence[Mean]) -> str:
