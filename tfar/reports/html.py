@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import jinja2
@@ -38,7 +39,7 @@ def write_html(file: str | Path, template: str, *, scripts: Sequence[str], **val
 
 def template_text(name: str) -> str:
     """The text of a file among the templates as it is."""
-    return TEMPLATES.loader.get_source(TEMPLATES, name)[0]
+    return resources.files("tfar.reports").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def data_uri(image: np.ndarray) -> str:

@@ -230,6 +230,7 @@ def _chart(plot: Plot) -> dict:
                 "marker": {"symbol": SYMBOLS[series.marker], "size": 9},
                 "text": [str(point.quality) if (series, point) in tagged else "" for point in series.points],
                 "textposition": "top center",
+                "cliponaxis": False,
                 "customdata": labels,
                 "hovertext": ["<br>".join(map(_plotly_text, label.rsplit(": ", 1))) for label in labels],
                 "hoverinfo": "text",
