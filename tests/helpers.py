@@ -3,15 +3,19 @@
 Processes of their own import this too, also those that cannot import TensorFlow.
 """
 
+import base64
 import contextlib
 import dataclasses
+import io
 import os
 import shutil
+import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfar.models import SYSTEMS
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, override
@@ -194,6 +198,21 @@ def development_files(variable, *names):
     if variable not in os.environ or not all(path.exists() for path in paths):
         pytest.skip(f"{variable} names no folder with {', '.join(names)}")
     return paths
+
+
+def decode(uri):
+    """The image in a data URI of lossless WebP: uint8 ``(H, W, 3)``."""
+    head, data = uri.split(",")
+    assert head == "data:image/webp;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data, validate=True))))
+
+
+def wait_for(condition, seconds=20):
+    """Wait until a condition that a browser has to meet is met."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing came of it"
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def test_evaluate_writes_tables_and_a_report(run, photo, fused_file, luma_file, 
     assert {str(folder / name) for name in ("results.csv", "report.html")} <= set(out)
     assert (folder / "results.csv").read_text().count("\n") == 1 + 2 * 5
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png") > 8 and "mask of model fused" in page
+    assert page.count("data:image/webp") > 8 and "mask of model fused" in page
 
 
 def test_evaluate_goes_on_after_a_bad_image_and_says_so(run, photo, fused_file):

@@ -1,14 +1,15 @@
-import base64
 import io
+import itertools
+import json
 import math
 import re
-import time
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from helpers import headless_chromium
+from helpers import decode, headless_chromium, wait_for
 from PIL import Image
+from plotly.offline import get_plotlyjs
 
 from tfar import pixels
 from tfar.evaluation.results import Row
@@ -45,6 +46,11 @@ class Page(HTMLParser):
     def handle_data(self, data):
         for element in self.open:
             element["text"] += data
+
+    def close(self):
+        super().close()
+        for element in self.elements:
+            element["text"] = " ".join(element["text"].split())
 
     def all(self, tag, **attributes):
         return [
@@ -108,10 +114,9 @@ def sample(shape=(20, 30), labels=("original", "JPEG", "net"), **place):
     return Picture(**{"dataset": "LIVE1", "image": "a.png", "protocol": "gray", "quality": 10} | place, images=images)
 
 
-def decode(uri):
-    head, data = uri.split(",")
-    assert head == "data:image/png;base64"
-    return Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+def charts(page):
+    """The data of the plots on a page."""
+    return [json.loads(element["text"]) for element in page.all("script", type="application/json")]
 
 
 def test_means_of_the_scores(page):
@@ -144,8 +149,8 @@ def test_missing_and_infinite_scores(page):
         "JPEG, quality 10: PSNR infinite for 1 of 2 images, left out of the mean.",
         "net, quality 10: PSNR infinite for 2 of 2 images.",
     ]
-    assert {"data-sort": "Infinity"}.items() <= next(e for e in result.all("td") if e["text"] == "∞").items()
-    assert "inf" not in " ".join(str(e.get("d")) + str(e.get("points")) for e in result.elements)
+    assert next(e for e in result.all("td") if e["text"] == "∞")["data-sort"] == "inf"
+    assert [len(trace["x"]) for chart in charts(result) for trace in chart["data"]] == [1, 1]
 
 
 PUBLISHED = [
@@ -189,13 +194,14 @@ def test_published_scores_stand_marked_beside_the_gray_ones(page):
 def test_the_page_needs_nothing_else(page, tmp_path):
     page(ROWS, [sample()], published=PUBLISHED)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    without_links = re.sub(r'<a href="[^"]*">[^<]*</a>', "", text)
-    assert not re.search(r"https?:|//[a-z]+\.|@import|url\(", without_links)
+    assert text.count(get_plotlyjs()) == 1
+    own = re.sub(r'<a href="[^"]*">[^<]*</a>', "", text.replace(get_plotlyjs(), ""))
+    assert not re.search(r"https?:|//[a-z]+\.|@import|url\(", own)
     result = Page(text)
     assert not result.all("iframe") and not [e for e in result.all("script") if "src" in e]
     assert [e["href"] for e in result.all("link")] == ["data:,"]
     assert all(e["src"].startswith("data:") for e in result.all("img"))
-    assert "default-src 'none'" in text
+    assert "default-src 'none'" in text and "unsafe-eval" not in text
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
@@ -205,8 +211,10 @@ def test_all_names_are_escaped(page):
     published = [{"method": NASTY, "dataset": "LIVE1", "quality": 10, "source": f"https://{NASTY}"}]
     result = page([*rows, row(psnr=1.0)], [picture], title=NASTY, published=published)
     assert not [element for element in result.elements if "onerror" in element]
-    assert len(result.all("script")) == 1
-    assert {element["text"] for element in result.all("title") + result.all("h1")} >= {NASTY}
+    assert [element.get("type") for element in result.all("script")][-2:] == [None, None]
+    assert {element.get("type") for element in result.all("script")[:-2]} == {"application/json"}
+    assert NASTY in {trace["customdata"][0].split(", QF")[0] for chart in charts(result) for trace in chart["data"]}
+    assert [element["text"] for element in result.all("title") + result.all("h1")] == [NASTY] * 2
     assert {"original", "JPEG", NASTY, f"error of {NASTY}", f"mask of {NASTY}"} <= {
         element["text"] for element in result.all("option")
     }
@@ -218,8 +226,9 @@ def test_anchors_and_ids(page):
     result = page(ROWS, [sample(), sample(image="b.png")])
     ids = [element["id"] for element in result.elements if "id" in element]
     assert len(ids) == len(set(ids))
-    targets = {element["href"] for element in result.all("a")}
-    assert {"#picture-0", "#picture-1", "#scores", "#plots"} <= targets == targets & {f"#{name}" for name in ids}
+    targets = {element["href"] for element in result.all("a") if "href" in element}
+    assert {"#picture-0", "#picture-1", "#scores", "#plots", "#extremes", "#pictures"} <= targets
+    assert targets <= {f"#{name}" for name in ids}
     for element in result.elements:
         for name in ("aria-labelledby", "aria-describedby"):
             assert element.get(name, ids[0]) in ids
@@ -245,14 +254,14 @@ def test_pictures_are_embedded_exactly(page, shape):
     errors = ["a.png: where JPEG differs from the original", "a.png: where net differs from the original"]
     assert list(images) == [*alts, *errors, "a.png: region mask of net"]
     for alt, label in zip(alts, labels):
-        np.testing.assert_array_equal(np.asarray(images[alt]), picture.images[label])
-    np.testing.assert_array_equal(np.asarray(images["a.png: region mask of net"]), mask)
+        np.testing.assert_array_equal(images[alt], pixels.as_rgb(picture.images[label]))
+    np.testing.assert_array_equal(images["a.png: region mask of net"], pixels.as_rgb(mask))
     for alt, label in zip(errors, labels[1:]):
         expected = error_map(picture.images["original"], picture.images[label])
-        np.testing.assert_array_equal(np.asarray(images[alt]), expected)
-        colors = np.asarray(images[alt].convert("RGB"))
-        assert (colors[expected == 0] == ERROR_COLORS[0]).all()
-        assert (colors[expected == ERROR_LIMIT] == ERROR_COLORS[-1]).all()
+        assert (images[alt][expected == 0] == ERROR_COLORS[0]).all()
+        assert (images[alt][expected == ERROR_LIMIT // 2] == ERROR_COLORS[2]).all()
+        assert (images[alt][expected == ERROR_LIMIT] == ERROR_COLORS[-1]).all()
+        assert len(np.unique(images[alt].reshape(-1, 3), axis=0)) == len(np.unique(expected))
 
 
 def test_error_maps_are_absolute_luma_differences_up_to_a_limit():
@@ -400,13 +409,6 @@ def shown(browser, file):
     wait_for(lambda: browser.execute_script("return [...document.images].every(image => image.complete)"))
     yield browser
     assert browser.get_log("browser") == []
-
-
-def wait_for(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing came of it"
-        time.sleep(0.05)
 
 
 def one(parent, selector):
@@ -619,21 +621,59 @@ def test_empty_cells_stay_last(shown):
         assert sorted(first_column(shown)[-3:]) == ["AR-CNN", "DnCNN-3", "exact"]
 
 
-def test_points_of_a_plot_show_their_values(shown):
+def hover_labels(plot):
+    """The lines of the labels that Plotly shows in a plot, without the spaces that it adds."""
+    return [" ".join(line.text.split()) for line in every(plot, ".hoverlayer .hovertext tspan.line")]
+
+
+def test_points_of_a_plot_show_their_values_by_keyboard(shown):
     from selenium.webdriver import Keys
 
+    plot, other = every(shown, ".plot")[:2]
+    slider = one(plot, "input")
+    assert (slider.aria_role, slider.accessible_name) == ("slider", "Points of PSNR against JPEG quality: LIVE1, gray")
+    assert hover_labels(plot) == []
+    shown.execute_script("arguments[0].focus()", slider)
+    values = {"net": (29, 30), "JPEG": (10, 11), "other": (18.5, 19.5)}
+    for model, number in itertools.product(values, (0, 1)):
+        head, text = f"{model}, QF {(10, 20)[number]}", f"PSNR {values[model][number]:.2f} dB"
+        assert slider.get_attribute("aria-valuetext") == f"{head}: {text}"
+        wait_for(lambda: hover_labels(plot) == [head, text])
+        slider.send_keys(Keys.ARROW_RIGHT)
+    assert slider.get_attribute("value") == "5"
+    slider.send_keys(Keys.HOME)
+    wait_for(lambda: hover_labels(plot) == ["net, QF 10", "PSNR 29.00 dB"])
+    slider.send_keys(Keys.ESCAPE)
+    wait_for(lambda: hover_labels(plot) == [])
+    slider.send_keys(Keys.ARROW_RIGHT)
+    wait_for(lambda: hover_labels(plot) == ["net, QF 20", "PSNR 30.00 dB"])
+    slider.send_keys(Keys.TAB)
+    assert shown.switch_to.active_element == one(other, "input")
+    wait_for(lambda: hover_labels(plot) == [])
+    wait_for(lambda: hover_labels(other) == ["net, QF 10", "PSNR 29.00 dB at size 0.200 bpp"])
+
+
+def test_points_of_a_plot_show_their_values_under_the_mouse(shown):
+    from selenium.webdriver import ActionChains
+
     plot = one(shown, ".plot")
-    tip, points = one(plot, ".tip"), every(plot, ".point")
-    assert not tip.is_displayed()
-    assert [point.get_attribute("tabindex") for point in points] == ["0"] + ["-1"] * 5
-    shown.execute_script("arguments[0].focus()", points[0])
-    assert tip.text == points[0].accessible_name == "net, QF 10: PSNR 29.00 dB"
-    points[0].send_keys(Keys.ARROW_RIGHT)
-    assert shown.switch_to.active_element == points[1]
-    assert tip.text == "net, QF 20: PSNR 30.00 dB"
-    points[1].send_keys(Keys.TAB)
-    assert not tip.is_displayed()
-    assert shown.switch_to.active_element == every(shown, ".plot .point[tabindex='0']")[1]
+    shown.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    points = every(plot, ".scatterlayer .point")
+    assert len(points) == 6
+    ActionChains(shown).move_to_element(points[3]).perform()
+    wait_for(lambda: hover_labels(plot) == ["JPEG, QF 20", "PSNR 11.00 dB"])
+
+
+def test_plots_show_names_as_they_are(browser, tmp_path):
+    name = """<b>&amp;"'</b> $x$ <a href="javascript:alert(1)">%{x}"""
+    write_page(tmp_path / "page.html", [row(model=name, psnr=30.0)], [], title="")
+    browser.get((tmp_path / "page.html").as_uri())
+    plot = one(browser, ".plot")
+    assert one(plot, ".legendtext").text == name
+    browser.execute_script("arguments[0].focus()", one(plot, "input"))
+    wait_for(lambda: hover_labels(plot) == [f"{name}, QF 10", "PSNR 30.00 dB"])
+    assert not every(plot, "svg a") and not every(plot, "svg [style*='bold']")
+    assert browser.get_log("browser") == []
 
 
 def test_the_page_fits_a_phone_and_keeps_the_first_column(shown):
@@ -656,16 +696,22 @@ def test_the_page_fits_a_phone_and_keeps_the_first_column(shown):
 def test_texts_are_readable_in_light_and_dark(shown, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    colors = shown.execute_script(
-        """const of = (selector, property) => getComputedStyle(document.querySelector(selector))[property];
-           const texts = ["body", ".lead", "a", "thead th", "tr.published th", ".hint"].map(one => of(one, "color"));
-           const series = [...document.querySelectorAll(".series .marker")].map(one => getComputedStyle(one).fill);
-           return {paper: of("body", "backgroundColor"), texts, series}"""
-    )
+
+    def colors(selector, name):
+        script = "return [...document.querySelectorAll(arguments[0])].map(one => getComputedStyle(one)[arguments[1]])"
+        return shown.execute_script(script, selector, name)
+
+    def readable():
+        texts = colors("body, .quiet, a[href], thead th, tr.published th, .note", "color")
+        texts += colors(".xtick text, .ytick text, .xtitle, .ytitle, .legendtext", "fill")
+        series = colors(".scatterlayer .point", "fill")
+        assert len(texts) > 40 and len(series) == 24
+        return all(contrast(color, paper) >= 4.5 for color in texts) and all(contrast(c, paper) >= 3 for c in series)
+
+    (paper,) = colors("body", "backgroundColor")
+    assert (luminance(paper) > 0.5) == (scheme == "light")
+    wait_for(readable)  # Plotly draws anew
     shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert (luminance(colors["paper"]) > 0.5) == (scheme == "light")
-    assert all(contrast(color, colors["paper"]) >= 4.5 for color in colors["texts"])
-    assert all(contrast(color, colors["paper"]) >= 3 for color in colors["series"])
 
 
 def luminance(color):

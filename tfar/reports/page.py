@@ -1,29 +1,23 @@
 """One self-contained HTML page of an evaluation: tables, plots, best and worst images, and comparisons to look at.
 
-The page holds its style, its script and all its pictures; it refers to nothing else, and opens from a file.
+The page holds its style, its scripts and all its pictures; it refers to nothing else, and opens from a file.
 """
 
-import base64
-import hashlib
 import html
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 import numpy as np
-from PIL import Image
+from plotly.offline import get_plotlyjs
 
 from tfar import pixels
 from tfar.evaluation.results import BASELINE, Mean, Row, means
-from tfar.metrics.catalogue import METRICS, metric_of
-from tfar.reports import figures
-from tfar.reports.figures import Plot
+from tfar.metrics.catalogue import Metric, metric_of
+from tfar.reports.figures import COLORS, Plot, grouped, plots
+from tfar.reports.html import data_uri, template_text, write_html
 from tfar.reports.tables import same_dataset
-from tfar.storage import write_atomically
 
 ORIGINAL = "original"
 MASK = "mask of "  # labels of region masks begin with it
@@ -32,6 +26,8 @@ ERROR_LIMIT = 32  # levels of luma, of 255, that have the last colour of an erro
 ERROR_COLORS = ((0, 0, 4), (86, 15, 109), (187, 55, 84), (249, 142, 8), (252, 255, 164))  # from none to the limit
 EXTREMES = 3  # best and worst images per model and metric
 GRAY = "gray"  # the protocol of published scores
+DARK_COLORS = ("#a6b0bd", "#63b3ff", "#ff8f63", "#3dd4a3", "#e59bd3", "#e6b84a", "#5ad1e6", "#ff7d9c")
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "pentagon", "star")  # of Plotly
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +93,10 @@ def extremes(rows: Iterable[Row], metric: str, higher_is_better: bool, count: in
     """
     rows = [row for row in rows if metric in row.scores]
     jpeg = {_place(row): row.scores[metric] for row in rows if row.model == BASELINE}
-    groups: dict[tuple, list[tuple[float, Row]]] = {}
-    for row in rows:
-        if row.model != BASELINE and _place(row) in jpeg:
-            gain = _gain(row.scores[metric], jpeg[_place(row)], higher_is_better)
-            groups.setdefault((row.dataset, row.protocol, row.quality, row.model), []).append((gain, row))
+    restored = [row for row in rows if row.model != BASELINE and _place(row) in jpeg]
     found = []
-    for gains in groups.values():
+    for group in grouped(restored, "dataset", "protocol", "quality", "model").values():
+        gains = [(_gain(row.scores[metric], jpeg[_place(row)], higher_is_better), row) for row in group]
         gains.sort(key=lambda pair: pair[0], reverse=True)
         best = min(count, (len(gains) + 1) // 2)
         worst = min(count, len(gains) - best)
@@ -151,170 +144,67 @@ def write_page(
             "psnr_b" and "ssim" that the paper has. They stand, marked as published, in the table of the dataset of
             that name, whatever its case and punctuation, under the protocol "gray", at the qualities measured.
     """
-    anchors = {_place(picture): f"picture-{number}" for number, picture in enumerate(pictures)}
-    sections = {
-        "Scores": _scores(rows, published),
-        "Plots": _plots(rows),
-        "Best and worst images": _extremes(rows, anchors),
-        "Pictures": "".join(_comparison(picture, rows, f"picture-{number}") for number, picture in enumerate(pictures)),
-    }
-    sections = {heading: content for heading, content in sections.items() if content}
-    script = _template("page.js")
-    page = Template(_template("page.html")).substitute(
-        title=html.escape(title),
-        lead=html.escape(_lead(rows, pictures)),
-        style=_style(),
-        script=script,
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        navigation="".join(f'<li><a href="#{_slug(heading)}">{heading}</a></li>' for heading in sections),
-        sections="\n".join(
-            f'<section aria-labelledby="{_slug(heading)}"><h2 id="{_slug(heading)}">{heading}</h2>{content}</section>'
-            for heading, content in sections.items()
-        ),
+    charts = grouped(plots(rows), "dataset", "protocol")
+    write_html(
+        file,
+        "page.html",
+        scripts=[*([get_plotlyjs()] if charts else []), template_text("page.js")],
+        title=title,
+        images=len({(row.dataset, row.image) for row in rows}),
+        models=len({row.model for row in rows} - {BASELINE}),
+        qualities=len({row.quality for row in rows}),
+        metrics=_metrics(rows),
+        scores=[
+            _score_table(*key, group, published) for key, group in grouped(means(rows), "dataset", "protocol").items()
+        ],
+        charts=charts,
+        extremes=_extreme_tables(rows),
+        viewers=[_viewer(picture, rows) for picture in pictures],
+        anchors={_place(picture): f"picture-{number}" for number, picture in enumerate(pictures)},
+        place=_place,
+        chart=_chart,
+        metric_columns=_metric_columns,
+        number=_number,
+        colors=list(zip(COLORS, DARK_COLORS)),
+        error_limit=ERROR_LIMIT,
+        error_colors=ERROR_COLORS,
     )
-    write_atomically(file, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
 
 
-def _template(name: str) -> str:
-    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+def _metrics(items: Iterable[Row | Mean]) -> dict[str, Metric]:
+    """The metrics that any of some rows or means have, as they first appear."""
+    return {name: metric_of(name) for item in items for name in item.scores}
 
 
-def _style() -> str:
-    colors, dark_colors = (
-        " ".join(f"--series-{number}: {color};" for number, color in enumerate(group))
-        for group in (figures.COLORS, figures.DARK_COLORS)
-    )
-    classes = "\n".join(f".s{number} {{ --series: var(--series-{number}); }}" for number in range(len(figures.COLORS)))
-    ramp = ", ".join(f"rgb{color}" for color in ERROR_COLORS)
-    return Template(_template("page.css")).substitute(colors=colors, dark_colors=dark_colors, ramp=ramp) + classes
+def _metric_columns(metrics: Mapping[str, Metric]) -> list[tuple[str, str, bool]]:
+    """Heading, unit, and whether the first click sorts from the largest on."""
+    return [(metric.heading, metric.unit, metric.higher_is_better is True) for metric in metrics.values()]
 
 
-def _slug(heading: str) -> str:
-    return heading.lower().replace(" ", "-")
-
-
-def _lead(rows: Sequence[Row], pictures: Sequence[Picture]) -> str:
-    models = dict.fromkeys(row.model for row in rows if row.model != BASELINE)
-    datasets = dict.fromkeys(row.dataset for row in rows)
-    counts = (
-        _count(len({(row.dataset, row.image) for row in rows}), "image"),
-        _count(len(models), "model"),
-        _count(len({row.quality for row in rows}), "JPEG quality", "JPEG qualities"),
-        _count(len(pictures), "picture"),
-    )
-    return f"{', '.join(datasets) or 'No scores'}: {counts[0]}, {counts[1]}, {counts[2]}; {counts[3]} to look at."
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-# Numbers and tables
-
-
-def _number(value: float | None, decimals: int, *, sign: bool = False) -> str:
-    """A number for the reader: with a real minus, the sign of infinity, and nothing for None."""
-    if value is None:
-        return ""
+def _number(value: float, decimals: int, *, sign: bool = False) -> str:
+    """A number for the reader: with a real minus and the sign of infinity."""
     value = round(value, decimals) + 0.0 if math.isfinite(value) else value  # no negative zero
-    text = f"{value:{'+' if sign else ''}.{decimals}f}" if math.isfinite(value) else f"{value:{'+' if sign else ''}}"
-    return text.replace("inf", "∞").replace("-", "−")
+    return f"{value:{'+' if sign else ''}.{decimals}f}".replace("inf", "∞").replace("-", "−")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Column:
-    heading: str
-    unit: str = ""
-    text: bool = False
-    descending: bool = False  # the direction of the first click
-
-    def header(self) -> str:
-        unit = f" <small>{html.escape(self.unit)}</small>" if self.unit else ""
-        first = "descending" if self.descending else "ascending"
-        kind = ' class="text"' if self.text else ""
-        return (
-            f'<th scope="col"{kind} data-first="{first}"><button type="button">{html.escape(self.heading)}{unit}'
-            "</button></th>"
-        )
-
-
-def _metric_column(name: str) -> _Column:
-    metric = metric_of(name)
-    return _Column(heading=metric.heading, unit=metric.unit, descending=metric.higher_is_better is True)
-
-
-def _table(label: str, columns: Sequence[_Column], lines: Iterable[str]) -> str:
-    """A table that sorts; lines are ``<tr>`` elements."""
-    label, body = html.escape(label), "\n".join(lines)
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
-        f'<caption class="hidden">{label}</caption><thead><tr>{"".join(column.header() for column in columns)}</tr>'
-        f"</thead>\n<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def _cell(value: float | None, decimals: int, *, strong: bool = False) -> str:
-    if value is None:
-        return "<td></td>"
-    text = _number(value, decimals)
-    key = str(float(value)).replace("inf", "Infinity")
-    return f'<td data-sort="{key}">{f"<strong>{text}</strong>" if strong else text}</td>'
-
-
-# Scores
-
-
-def _scores(rows: Sequence[Row], published: Sequence[Mapping]) -> str:
-    groups: dict[tuple[str, str], list[Mean]] = {}
-    for mean in means(rows):
-        groups.setdefault((mean.dataset, mean.protocol), []).append(mean)
-    if not groups:
-        return ""
-    parts = [_meanings(rows)]
-    for (dataset, protocol), group in groups.items():
-        shown = [entry for entry in published if protocol == GRAY and same_dataset(entry["dataset"], dataset)]
-        parts.append(_mean_table(dataset, protocol, group, shown))
-    return "".join(parts)
-
-
-def _meanings(rows: Sequence[Row]) -> str:
-    names = [name for name in dict.fromkeys(name for row in rows for name in row.scores) if metric_of(name).meaning]
-    better = {True: " Higher is better.", False: " Lower is better.", None: ""}
-    entries = "".join(
-        f"<dt>{METRICS[name].heading}</dt><dd>{METRICS[name].meaning}{better[METRICS[name].higher_is_better]}</dd>"
-        for name in names
-    )
-    return (
-        "<p>Means over the images; the best of each quality is bold. A click on a heading sorts by its column.</p>"
-        '<details><summary>What the columns mean</summary><dl class="meanings"><dt>size</dt><dd>Of the JPEG, in bits '
-        f"per pixel.</dd>{entries}<dt>time</dt><dd>Of the restoration of one image.</dd></dl></details>"
-    )
-
-
-def _mean_table(dataset: str, protocol: str, group: Sequence[Mean], published: Sequence[Mapping]) -> str:
-    metrics = list(dict.fromkeys(name for mean in group for name in mean.scores))
-    columns = [
-        _Column(heading="model"),
-        _Column(heading="quality"),
-        _Column(heading="images"),
-        _Column(heading="size", unit="bpp"),
-        *(_metric_column(name) for name in metrics),
-        _Column(heading="time", unit="s"),
-    ]
-    lines, sources = [], {}
-    for quality in sorted({mean.quality for mean in group}):
-        measured = [mean for mean in group if mean.quality == quality]
-        best = {name: _best(name, measured) for name in metrics}
-        lines += [_mean_line(mean, metrics, best, first=mean is measured[0]) for mean in measured]
-        for entry in published:
-            if entry["quality"] == quality:
-                lines.append(_published_line(entry, metrics))
-                sources[entry["method"], entry["source"]] = None
-    notes = [note for mean in group for note in _notes(mean)]
-    notes += [f"{html.escape(method)}, published: {_source(source)}" for method, source in sources]
-    listed = f'<ul class="note">{"".join(f"<li>{note}</li>" for note in notes)}</ul>' if notes else ""
-    heading = f"<h3>{html.escape(dataset)} <small>{html.escape(protocol)}</small></h3>"
-    return heading + _table(f"Scores on {dataset}, {protocol}", columns, lines) + listed
+def _score_table(dataset: str, protocol: str, group: Sequence[Mean], published: Sequence[Mapping]) -> dict:
+    """The means of a dataset under a protocol by quality, with the published ones and the best of each metric."""
+    known = [entry for entry in published if protocol == GRAY and same_dataset(entry["dataset"], dataset)]
+    qualities = {
+        quality: (measured, [entry for entry in known if entry["quality"] == quality])
+        for (quality,), measured in sorted(grouped(group, "quality").items())
+    }
+    quoted = [entry for _, entries in qualities.values() for entry in entries]
+    metrics = _metrics(group)
+    return {
+        "dataset": dataset,
+        "protocol": protocol,
+        "metrics": metrics,
+        "qualities": qualities,
+        "best": {(quality, name): _best(name, own) for quality, (own, _) in qualities.items() for name in metrics},
+        "infinite": [(mean, name, count) for mean in group for name, count in mean.infinite.items()],
+        "sources": dict.fromkeys((entry["method"], entry["source"]) for entry in quoted),
+    }
 
 
 def _best(name: str, measured: Sequence[Mean]) -> float | None:
@@ -325,246 +215,84 @@ def _best(name: str, measured: Sequence[Mean]) -> float | None:
     return max(values) if higher_is_better else min(values)
 
 
-def _mean_line(mean: Mean, metrics: Sequence[str], best: Mapping[str, float | None], *, first: bool) -> str:
-    cells = "".join(
-        _cell(
-            mean.scores.get(name),
-            metric_of(name).decimals,
-            strong=name in mean.scores and mean.scores[name] == best[name],
+def _chart(plot: Plot) -> dict:
+    """A plot as Plotly takes it, but for colours and fonts; ``meta`` is the number of a trace's colour."""
+    traces, tagged = [], plot.tagged
+    for series in plot.series:
+        labels = [f"{series.model}, QF {point.quality}: {plot.describe(point)}" for point in series.points]
+        traces.append(
+            {
+                "name": _plotly_text(series.model),
+                "meta": series.color,
+                "mode": "lines+markers+text",
+                "x": [point.x for point in series.points],
+                "y": [point.y for point in series.points],
+                "marker": {"symbol": SYMBOLS[series.marker], "size": 9},
+                "text": [str(point.quality) if (series, point) in tagged else "" for point in series.points],
+                "textposition": "top center",
+                "cliponaxis": False,
+                "customdata": labels,
+                "hovertext": ["<br>".join(map(_plotly_text, label.rsplit(": ", 1))) for label in labels],
+                "hoverinfo": "text",
+            }
         )
-        for name in metrics
-    )
-    kind = ' class="first"' if first else ""
-    return (
-        f'<tr{kind}><th scope="row">{html.escape(mean.model)}</th>{_cell(mean.quality, 0)}{_cell(mean.count, 0)}'
-        f"{_cell(mean.bpp, 3)}{cells}{_cell(mean.seconds, 3)}</tr>"
-    )
+    axes = {"x": {"title": {"text": plot.x.label}, "tickvals": plot.ticks}, "y": {"title": {"text": plot.y.label}}}
+    return {"data": traces, **axes}
 
 
-def _published_line(entry: Mapping, metrics: Sequence[str]) -> str:
-    cells = "".join(_cell(entry.get(name), metric_of(name).decimals) for name in metrics)
-    return (
-        f'<tr class="published"><th scope="row">{html.escape(entry["method"])} '
-        f'<span class="badge">published</span></th>{_cell(entry["quality"], 0)}<td></td><td></td>{cells}'
-        "<td></td></tr>"
-    )
+def _plotly_text(text: str) -> str:
+    """A text that Plotly, which takes what it shows for a template of HTML without quotes, shows as it is."""
+    return html.escape(text, quote=False).replace("%", "&#37;")
 
 
-def _notes(mean: Mean) -> Iterable[str]:
-    for name, count in mean.infinite.items():
-        yield (
-            f"{html.escape(mean.model)}, quality {mean.quality}: {html.escape(metric_of(name).heading)} infinite "
-            f"for {count} of {_count(mean.count, 'image')}"
-            + (", left out of the mean." if math.isfinite(mean.scores[name]) else ".")
-        )
-
-
-def _source(source: str) -> str:
-    text = html.escape(source)
-    return f'<a href="{text}">{text}</a>' if source.startswith(("https://", "http://")) else text
-
-
-# Plots
-
-
-def _plots(rows: Sequence[Row]) -> str:
-    groups: dict[tuple[str, str], list[Plot]] = {}
-    for plot in figures.plots(rows):
-        groups.setdefault((plot.dataset, plot.protocol), []).append(plot)
-    if not groups:
-        return ""
-    numbers = figures.series_numbers(row.model for row in rows)
-    parts = [
-        "<p>Each point is a mean over the images; numbers beside points are JPEG qualities. Point at one, or move "
-        "the focus to a plot and press the arrow keys, to read its values.</p>"
-    ]
-    for (dataset, protocol), group in groups.items():
-        models = list(dict.fromkeys(series.model for plot in group for series in plot.series))
-        parts.append(
-            f"<h3>{html.escape(dataset)} <small>{html.escape(protocol)}</small></h3>"
-            f'<ul class="legend" aria-label="Models">{"".join(_key(model, numbers) for model in models)}</ul>'
-            f'<div class="plots">{"".join(_plot(plot) for plot in group)}</div>'
-        )
-    return "".join(parts)
-
-
-def _key(model: str, numbers: Mapping[str, int]) -> str:
-    number = numbers[model]
-    return (
-        f'<li class="{figures.series_class(number)}"><svg viewBox="-7 -7 14 14" aria-hidden="true">'
-        f"{figures.marker(number)}</svg>{html.escape(model)}</li>"
-    )
-
-
-def _plot(plot: Plot) -> str:
-    return f'<figure class="plot"><figcaption>{html.escape(plot.title)}</figcaption>{figures.svg(plot)}</figure>'
-
-
-# Best and worst images
-
-
-def _extremes(rows: Sequence[Row], anchors: Mapping[tuple, str]) -> str:
-    groups: dict[tuple, dict[tuple[str, str], list[Extreme]]] = {}
-    for name in dict.fromkeys(name for row in rows for name in row.scores):
-        higher_is_better = metric_of(name).higher_is_better
-        if higher_is_better is not None:
-            for extreme in extremes(rows, name, higher_is_better, EXTREMES):
+def _extreme_tables(rows: Sequence[Row]) -> dict[tuple, dict[tuple[str, str], list[Extreme]]]:
+    """(dataset, protocol, quality) -> (metric, model) -> best and worst images."""
+    tables: dict[tuple, dict[tuple[str, str], list[Extreme]]] = {}
+    for name, metric in _metrics(rows).items():
+        if metric.higher_is_better is not None:
+            for extreme in extremes(rows, name, metric.higher_is_better, EXTREMES):
                 row = extreme.row
-                group = groups.setdefault((row.dataset, row.protocol, row.quality), {})
-                group.setdefault((name, row.model), []).append(extreme)
-    if not groups:
-        return ""
-    columns = [
-        _Column(heading="model"),
-        _Column(heading="metric", text=True),
-        _Column(heading="best images", text=True, descending=True),
-        _Column(heading="worst images", text=True),
-    ]
-    parts = [
-        "<p>By the gain over the JPEG in the unit of the metric: positive where the model is better, also for "
-        "metrics where lower is better. Names with a link are shown under Pictures.</p>"
-    ]
-    for number, ((dataset, protocol, quality), group) in enumerate(groups.items()):
-        label = f"{dataset}, {protocol}, quality {quality}"
-        lines = [_extremes_line(model, name, found, anchors) for (name, model), found in group.items()]
-        parts.append(
-            f"<details{'' if number else ' open'}><summary>{html.escape(label)}</summary>"
-            f"{_table(f'Best and worst images of {label}', columns, lines)}</details>"
-        )
-    return "".join(parts)
+                table = tables.setdefault((row.dataset, row.protocol, row.quality), {})
+                table.setdefault((name, row.model), []).append(extreme)
+    return tables
 
 
-def _extremes_line(model: str, name: str, found: Sequence[Extreme], anchors: Mapping[tuple, str]) -> str:
-    metric = metric_of(name)
-    cells = ""
-    for best in (True, False):
-        side = [extreme for extreme in found if extreme.best == best]
-        items = "".join(
-            f"<li>{_image_link(extreme.row, anchors)} "
-            f"<span>{_number(extreme.gain, metric.decimals, sign=True)}</span></li>"
-            for extreme in side
-        )
-        key = str(side[0].gain).replace("inf", "Infinity") if side else ""
-        cells += f'<td class="text" data-sort="{key}">{f"<ol>{items}</ol>" if items else ""}</td>'
-    unit = f" <small>{html.escape(metric.unit)}</small>" if metric.unit else ""
-    return (
-        f'<tr><th scope="row">{html.escape(model)}</th><td class="text">{html.escape(metric.heading)}{unit}</td>'
-        f"{cells}</tr>"
-    )
-
-
-def _image_link(row: Row, anchors: Mapping[tuple, str]) -> str:
-    name, anchor = html.escape(row.image), anchors.get(_place(row))
-    return f'<a href="#{anchor}">{name}</a>' if anchor else f"<span>{name}</span>"
-
-
-# Pictures
-
-
-def _comparison(picture: Picture, rows: Sequence[Row], anchor: str) -> str:
-    """An article: two pictures under a divide, then all of them side by side, then the scores."""
-    groups = _picture_groups(picture)
-    labels = [label for group in groups.values() for label in group]
-    left, right = _first_choice(labels)
-    height, width = next(iter(picture.images.values())).shape[:2]
-    where = html.escape(f"{picture.dataset}, {picture.protocol}, quality {picture.quality}")
-    name = html.escape(picture.image)
-    figures_of = "".join(_picture_group(heading, group, picture) for heading, group in groups.items())
-    return f"""
-<article class="comparison" id="{anchor}" aria-labelledby="{anchor}-title" style="--ratio: {width / height:.5f}">
-<h3 id="{anchor}-title">{name} <small>{where}</small></h3>
-<div class="viewer">
-<div class="bar">
-<label>Left picture {_select("left", groups, left)}</label>
-<label>Right picture {_select("right", groups, right)}</label>
-<div class="zoom" role="group" aria-label="Zoom">
-<button type="button" data-zoom="out" aria-label="Zoom out">−</button><output aria-label="Magnification">1×</output>
-<button type="button" data-zoom="in" aria-label="Zoom in">+</button>
-<button type="button" data-zoom="fit">Fit</button></div>
-</div>
-<div class="frame">
-<div class="view panel" role="group" tabindex="0" aria-label="{name}, left and right picture"
- aria-describedby="{anchor}-hint"><div class="layer left"></div><div class="layer right"></div>
-<div class="divide"></div><span class="name left" aria-hidden="true"></span>
-<span class="name right" aria-hidden="true"></span></div>
-<input class="slider" type="range" min="0" max="100" step="1" value="50" autocomplete="off"
- aria-label="Divide of {name}">
-</div>
-<p class="hint" id="{anchor}-hint">Drag the divide, or focus the slider and use the arrow keys. <kbd>+</kbd>
-<kbd>−</kbd> <kbd>0</kbd> zoom; in a focused picture so does the wheel, and dragging or the arrow keys move it. All
-pictures of this image follow.</p>
-</div>
-<details open><summary>All pictures side by side</summary>{figures_of}</details>
-{_image_scores(picture, rows)}
-</article>"""
-
-
-def _picture_groups(picture: Picture) -> dict[str, dict[str, str]]:
-    """Heading -> label -> data URI: the images, their error maps and the region masks."""
+def _viewer(picture: Picture, rows: Sequence[Row]) -> dict:
+    """A picture's groups, heading -> label -> alternative text and data URI; which are seen first; and its scores."""
     masks = {label: image for label, image in picture.images.items() if label.startswith(MASK)}
     images = {label: image for label, image in picture.images.items() if label not in masks}
-    errors = {}
-    if ORIGINAL in images:
-        errors = {
-            f"{ERROR}{label}": _error_uri(error_map(images[ORIGINAL], image))
-            for label, image in images.items()
-            if label != ORIGINAL
-        }
-    groups = {
-        "Images": {label: _data_uri(Image.fromarray(image)) for label, image in images.items()},
-        "Error maps": errors,
-        "Region masks": {label: _data_uri(Image.fromarray(mask)) for label, mask in masks.items()},
+    errors = {
+        f"{ERROR}{label}": _colored(error_map(images[ORIGINAL], image))
+        for label, image in images.items()
+        if ORIGINAL in images and label != ORIGINAL
     }
-    return {heading: group for heading, group in groups.items() if group}
+    groups = {"Images": images, "Error maps": errors, "Region masks": masks}
+    height, width = next(iter(picture.images.values())).shape[:2]
+    labels = list(images or masks)
+    left, right = (
+        labels[1:3] if len(labels) > 2 else (labels * 2)[:2]
+    )  # the JPEG and the first model, if they are there
+    own = [row for row in rows if _place(row) == _place(picture)]
+    return {
+        "picture": picture,
+        "ratio": width / height,
+        "groups": {
+            heading: {label: (_alt(label, picture), data_uri(image)) for label, image in group.items()}
+            for heading, group in groups.items()
+            if group
+        },
+        "left": left,
+        "right": right,
+        "rows": own,
+        "metrics": _metrics(own),
+    }
 
 
-def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _error_uri(error: np.ndarray) -> str:
-    image = Image.fromarray(error)
+def _colored(error: np.ndarray) -> np.ndarray:
+    """An error map in the colours of ``ERROR_COLORS``: uint8 ``(H, W, 3)``."""
     levels, stops = np.arange(ERROR_LIMIT + 1), np.linspace(0, ERROR_LIMIT, len(ERROR_COLORS))
     palette = np.stack([np.interp(levels, stops, channel) for channel in np.float64(ERROR_COLORS).T], axis=-1)
-    image.putpalette(np.uint8(np.round(palette)).tobytes())
-    return _data_uri(image)
-
-
-def _first_choice(labels: Sequence[str]) -> tuple[int, int]:
-    """Numbers of the two pictures shown at first: the JPEG and the first model, where there are such."""
-    shown = [number for number, label in enumerate(labels) if not label.startswith((ERROR, MASK))]
-    left, right = (*shown, 0)[:2] if len(shown) < 3 else shown[1:3]
-    return left, right
-
-
-def _select(side: str, groups: Mapping[str, Mapping[str, str]], chosen: int) -> str:
-    options, number = "", 0
-    for heading, group in groups.items():
-        options += f'<optgroup label="{heading}">'
-        for label in group:
-            selected = " selected" if number == chosen else ""
-            options += f'<option value="{number}"{selected}>{html.escape(label)}</option>'
-            number += 1
-        options += "</optgroup>"
-    return f'<select class="{side}" autocomplete="off">{options}</select>'
-
-
-GROUP_NOTES = {
-    "Error maps": '<p class="note">Absolute difference from the original in luma: 0 <span class="ramp"></span> '
-    f"{ERROR_LIMIT} levels of 255 or more.</p>",
-    "Region masks": '<p class="note">Bright where the texture layer is taken, dark where the base layer is.</p>',
-}
-
-
-def _picture_group(heading: str, group: Mapping[str, str], picture: Picture) -> str:
-    panels = "".join(
-        f'<figure><div class="panel"><img src="{uri}" alt="{html.escape(_alt(label, picture))}" decoding="async" '
-        f'draggable="false"></div><figcaption>{html.escape(label)}</figcaption></figure>'
-        for label, uri in group.items()
-    )
-    return f'<h4>{heading}</h4>{GROUP_NOTES.get(heading, "")}<div class="pictures">{panels}</div>'
+    return np.uint8(np.round(palette))[error]
 
 
 def _alt(label: str, picture: Picture) -> str:
@@ -577,20 +305,3 @@ def _alt(label: str, picture: Picture) -> str:
     if label.startswith(MASK):
         return f"{picture.image}: region mask of {label.removeprefix(MASK)}"
     return f"{picture.image} as restored by {label}"
-
-
-def _image_scores(picture: Picture, rows: Sequence[Row]) -> str:
-    own = [row for row in rows if _place(row) == _place(picture)]
-    if not own:
-        return ""
-    metrics = list(dict.fromkeys(name for row in own for name in row.scores))
-    lines = [
-        f'<tr><th scope="row">{html.escape(row.model)}</th>'
-        + "".join(_cell(row.scores.get(name), metric_of(name).decimals) for name in metrics)
-        + "</tr>"
-        for row in own
-    ]
-    label = f"Scores of {picture.image}, {picture.protocol}, quality {picture.quality}"
-    return f"<h4>Scores of this image <small>{_number(own[0].bpp, 3)} bpp</small></h4>" + _table(
-        label, [_Column(heading="model"), *(_metric_column(name) for name in metrics)], lines
-    )

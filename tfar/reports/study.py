@@ -6,11 +6,8 @@ seconds, and the five grades, from "imperceptible" to "very annoying", are range
 down to 0. There are no dummy presentations at the start, and no observers are screened out.
 """
 
-import base64
 import csv
 import hashlib
-import html
-import io
 import json
 import math
 import random
@@ -20,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import stats
 
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import image_files, read_image
+from tfar.reports.html import data_uri, template_text, write_html
+from tfar.reports.tables import markdown_table
 from tfar.storage import write_atomically
 
 REFERENCE = "original"
-TEMPLATE = Path(__file__).parent / "templates" / "study.html"
 NEEDED = ("study", "participant", "trial", "score")  # the columns of the votes that scores are made of
 
 
@@ -121,9 +118,9 @@ def write_study(
     trials = {ids[image, label]: (image, label) for image, label in sorted(pairs, key=ids.get) if label != REFERENCE}
     page = {
         "id": identity[:12],
-        "sources": {ids[image, REFERENCE]: _data_uri(labels[REFERENCE]) for image, labels in pictures.items()},
+        "sources": {ids[image, REFERENCE]: data_uri(labels[REFERENCE]) for image, labels in pictures.items()},
         "trials": [
-            {"id": id, "source": ids[image, REFERENCE], "picture": _data_uri(pictures[image][label])}
+            {"id": id, "source": ids[image, REFERENCE], "picture": data_uri(pictures[image][label])}
             for id, (image, label) in trials.items()
         ],
     }
@@ -133,10 +130,8 @@ def write_study(
         "seed": seed,
         "trials": {id: {"image": image, "candidate": label} for id, (image, label) in trials.items()},
     }
-    fields = {"title": html.escape(title), "study": json.dumps(page)}
-    text = re.sub(r"\{\{(\w+)\}\}", lambda match: fields[match[1]], TEMPLATE.read_text(encoding="utf-8"))
     write_atomically(key_file, lambda part: part.write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8"))
-    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
+    write_html(file, "study.html", scripts=[template_text("study.js")], title=title, study=page)
     return key_file
 
 
@@ -193,14 +188,14 @@ def score_votes(files: Iterable[str | Path], key: str | Path) -> Scores:
 def format_table(scores: Scores) -> str:
     """Markdown table of the opinions on the candidates, the best first."""
     rows = sorted(scores.candidates.items(), key=lambda item: -item[1].mean if item[1].count else math.inf)
-    return _table(
+    return markdown_table(
         ["", "MOS (95% interval)", "votes"], [[name, _cell(opinion), str(opinion.count)] for name, opinion in rows]
     )
 
 
 def format_images(scores: Scores) -> str:
     """Markdown table of the opinions on every image: one line per image, one column per candidate."""
-    return _table(
+    return markdown_table(
         ["", *scores.candidates],
         [
             [image, *(_cell(opinions[name]) if name in opinions else "-" for name in scores.candidates)]
@@ -236,12 +231,6 @@ def _digest(pictures: Mapping[str, Mapping[str, np.ndarray]], seed: int, title: 
         for label, picture in labels.items():
             digest.update(json.dumps([image, label, picture.shape]).encode() + picture.tobytes())
     return digest.hexdigest()
-
-
-def _data_uri(picture: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _read_key(file: str | Path) -> tuple[str, dict[str, tuple[str, str]]]:
@@ -303,8 +292,3 @@ def _cell(opinion: Opinion) -> str:
     if not opinion.count:
         return "-"
     return f"{opinion.mean:.1f}" if math.isnan(opinion.interval) else f"{opinion.mean:.1f} ± {opinion.interval:.1f}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)

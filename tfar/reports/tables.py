@@ -3,11 +3,25 @@
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
+
+from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 
 from tfar.evaluation.results import BASELINE, Mean, Row
 from tfar.metrics.catalogue import metric_of
+
+_CELLS = DataRow("| ", " | ", " |")
+MARKDOWN = TableFormat(  # without the padding of tabulate's own, which a longer name would change in all lines
+    lineabove=None,
+    linebelowheader=lambda widths, _: f"| {' | '.join(['---', *['---:'] * (len(widths) - 1)])} |",
+    linebetweenrows=None,
+    linebelow=None,
+    headerrow=_CELLS,
+    datarow=_CELLS,
+    padding=0,
+    with_header_hide=None,
+)
 
 
 def published() -> list[dict]:
@@ -51,6 +65,12 @@ def latex(measured: Sequence[Mean]) -> str:
     return "\n\n".join(_latex_table(title, group) for title, group in _groups(measured).items()) + "\n"
 
 
+def markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of texts: the first column to the left, the others to the right."""
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in (headings, *lines)]
+    return tabulate(cells[1:], cells[0], MARKDOWN, disable_numparse=True, numalign=None, stralign=None)
+
+
 def gains(rows: Sequence[Row], metric: str) -> str:
     """By how much each model's scores differ from the JPEG's, at all qualities: Markdown.
 
@@ -80,14 +100,11 @@ def gains(rows: Sequence[Row], metric: str) -> str:
             key: f"{sum(values) / len(values):+.{entry.decimals}f} ({worst(values):+.{entry.decimals}f})"
             for key, values in group.items()
         }
-        lines = [
-            _row(["", *(f"QF {quality}" for quality in qualities)]),
-            _row(["---", *["---:"] * len(qualities)]),
-            *(_row([model, *(cells.get((quality, model), "") for quality in qualities)]) for model in models),
-        ]
-        tables.append(
-            "\n".join([f"**{dataset}, {protocol}: {entry.heading} over the JPEG's, mean (worst image)**", "", *lines])
+        table = markdown_table(
+            ["", *(f"QF {quality}" for quality in qualities)],
+            [[model, *(cells.get((quality, model), "") for quality in qualities)] for model in models],
         )
+        tables.append(f"**{dataset}, {protocol}: {entry.heading} over the JPEG's, mean (worst image)**\n\n{table}")
     return "\n\n".join(tables)
 
 
@@ -131,51 +148,28 @@ def _lines(group: Sequence[Mean]) -> tuple[list[str], list[list[str]], list[list
 
 def _markdown_table(title: str, group: Sequence[Mean]) -> str:
     headings, measured, quoted = _lines(group)
-    lines = [f"**{title}**", "", _row(headings), _row(["---", *["---:"] * (len(headings) - 1)])]
-    lines += [_row(cells) for cells in measured + quoted]
     notes = [
         f"{mean.model}: {metric_of(name).heading} infinite for {count} of {mean.count} images, not in the mean"
         for mean in group
         for name, count in mean.infinite.items()
     ]
-    return "\n".join([*lines, *([""] + notes if notes else [])])
+    return "\n".join(
+        [f"**{title}**", "", markdown_table(headings, measured + quoted), *([""] + notes if notes else [])]
+    )
 
 
 def _latex_table(title: str, group: Sequence[Mean]) -> str:
     headings, measured, quoted = _lines(group)
-    columns = "l" + "r" * (len(headings) - 1)
-    body = [_latex_row(cells) for cells in measured]
-    if quoted:
-        body += [r"\midrule", *(_latex_row(cells) for cells in quoted)]
-    return "\n".join(
-        [
-            f"% {title}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            _latex_row(headings),
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
+    alignment = ["left", *["right"] * (len(headings) - 1)]
+    lines = [*measured, SEPARATING_LINE, *quoted] if quoted else measured
+    table = tabulate(lines, headings, "latex_booktabs", disable_numparse=True, colalign=alignment)
+    return f"% {title}\n{table}".replace("∞", r"$\infty$")
 
 
 def _number(value: float | None, name: str) -> str:
     if value is None:
         return ""
     return f"{value:.{metric_of(name).decimals}f}" if math.isfinite(value) else "∞"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    escaped = (
-        cell.replace("&", r"\&").replace("_", r"\_").replace("%", r"\%").replace("∞", r"$\infty$") for cell in cells
-    )
-    return " & ".join(escaped) + r" \\"
 
 
 def _plain(name: str) -> str:

@@ -5,72 +5,58 @@ document.documentElement.classList.add("js");
 
 const OPPOSITE = {ascending: "descending", descending: "ascending"};
 
-function sortKey(row, column) {
-  const cell = row.cells[column];
-  return cell.dataset.sort ?? cell.textContent.trim();
-}
-
 function compareKeys(a, b) {
   if (a !== "" && b !== "" && !isNaN(a) && !isNaN(b)) return a === b ? 0 : Number(a) - Number(b);
   return a.localeCompare(b, undefined, {numeric: true});
 }
 
 function sortBy(header) {
-  const table = header.closest("table");
-  const direction = OPPOSITE[header.getAttribute("aria-sort")] ?? header.dataset.first;
-  for (const other of header.parentElement.cells) other.removeAttribute("aria-sort");
-  header.setAttribute("aria-sort", direction);
-  const sign = direction === "ascending" ? 1 : -1;
-  const keyed = [...table.tBodies[0].rows].map(row => [sortKey(row, header.cellIndex), row]);
+  const body = header.closest("table").tBodies[0];
+  const direction = OPPOSITE[header.ariaSort] ?? header.dataset.first, sign = direction === "ascending" ? 1 : -1;
+  for (const other of header.parentElement.cells) other.ariaSort = other === header ? direction : null;
+  const key = cell => cell.dataset.sort?.replace("inf", "Infinity") ?? cell.textContent.trim();
+  const keyed = [...body.rows].map(row => [key(row.cells[header.cellIndex]), row]);
   keyed.sort(([a], [b]) => (a === "") - (b === "") || sign * compareKeys(a, b));
-  table.tBodies[0].append(...keyed.map(([, row]) => row));
+  body.append(...keyed.map(([, row]) => row));
 }
 
-for (const header of document.querySelectorAll("thead th")) {
-  header.querySelector("button").addEventListener("click", () => sortBy(header));
-}
+for (const header of document.querySelectorAll("thead th")) header.onclick = () => sortBy(header);
 
-// Plots: one stop of the tabulator per plot, arrow keys go from point to point, a tooltip shows the values.
+// Plots: the slider under each goes from point to point, says its values and shows them beside it.
 
 function setUpPlot(figure) {
-  const points = [...figure.querySelectorAll(".point")];
-  const tip = document.createElement("div");
-  tip.className = "tip";
-  tip.hidden = true;
-  tip.setAttribute("aria-hidden", "true");  // the point's label says the same
-  figure.append(tip);
+  const chart = figure.querySelector(".chart"), slider = figure.querySelector("input");
+  const {data, x, y} = JSON.parse(figure.querySelector("script").textContent);
+  const points = data.flatMap((trace, curveNumber) => trace.x.map((_, pointNumber) => ({curveNumber, pointNumber})));
 
-  function show(point) {
-    tip.textContent = point.getAttribute("aria-label");
-    tip.hidden = false;
-    const frame = figure.getBoundingClientRect(), target = point.querySelector(".target").getBoundingClientRect();
-    const half = tip.offsetWidth / 2, middle = target.left + target.width / 2 - frame.left;
-    tip.style.left = `${Math.max(half, Math.min(frame.width - half, middle))}px`;
-    tip.style.top = `${target.top + target.height / 2 - frame.top}px`;
+  function color(name) {  // in the light or dark scheme, as Plotly understands it
+    figure.style.color = `var(--${name})`;
+    return getComputedStyle(figure).color;
   }
 
-  function hide() {
-    const focused = points.find(point => point === document.activeElement);
-    if (focused) show(focused); else tip.hidden = true;
+  function draw() {
+    for (const trace of data) trace.line = trace.textfont = {color: color(`series-${trace.meta}`)};
+    const lines = {gridcolor: color("rule"), linecolor: color("quiet"), zeroline: false, automargin: true};
+    const font = {family: getComputedStyle(figure).fontFamily, size: 13, color: color("ink")};
+    Plotly.react(chart, data, {
+      font, paper_bgcolor: "transparent", plot_bgcolor: "transparent", dragmode: false, hovermode: "closest",
+      margin: {l: 50, r: 10, t: 10, b: 40}, legend: {orientation: "h", y: 1.02, yanchor: "bottom"}, showlegend: true,
+      xaxis: {...x, ...lines}, yaxis: {...y, ...lines},
+    }, {displayModeBar: false, responsive: true});
   }
 
-  points.forEach((point, i) => {
-    point.querySelector("title").remove();  // shown without scripts only
-    point.setAttribute("tabindex", i ? "-1" : "0");
-    point.addEventListener("pointerenter", () => show(point));
-    point.addEventListener("pointerleave", hide);
-    point.addEventListener("focus", () => show(point));
-    point.addEventListener("blur", () => { tip.hidden = true; });
-    point.addEventListener("keydown", event => {
-      const next = {ArrowRight: i + 1, ArrowDown: i + 1, ArrowLeft: i - 1, ArrowUp: i - 1,
-                    Home: 0, End: points.length - 1}[event.key];
-      if (event.key === "Escape") tip.hidden = true;
-      if (!points[next]) return;
-      event.preventDefault();
-      for (const other of points) other.setAttribute("tabindex", other === points[next] ? "0" : "-1");
-      points[next].focus();
-    });
-  });
+  function read() {
+    const point = points[slider.value];
+    slider.setAttribute("aria-valuetext", data[point.curveNumber].customdata[point.pointNumber]);
+    if (slider === document.activeElement) Plotly.Fx.hover(chart, [point]);
+  }
+
+  draw();
+  read();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  for (const event of ["input", "focus"]) slider.addEventListener(event, read);
+  slider.addEventListener("blur", () => Plotly.Fx.unhover(chart));
+  slider.addEventListener("keydown", event => { if (event.key === "Escape") Plotly.Fx.unhover(chart); });
 }
 
 document.querySelectorAll(".plot").forEach(setUpPlot);
@@ -81,19 +67,18 @@ const STEP = 1.5, LARGEST = 32, PAN = 0.15;
 const SHARP_FROM = 1.5;  // device pixels per pixel of the image from which on its pixels are shown as squares
 
 class Comparison {
+  scale = 1;  // and x, y: the place of the left upper corner, as fractions of the image
+  x = 0;
+  y = 0;
+
   constructor(root) {
     this.root = root;
     this.view = root.querySelector(".view");
     this.slider = root.querySelector(".slider");
-    this.level = root.querySelector("output");
-    this.selects = {left: root.querySelector("select.left"), right: root.querySelector("select.right")};
     this.sources = [...root.querySelectorAll(".pictures img")];
-    this.images = {};
-    for (const side of ["left", "right"]) {
-      this.images[side] = new Image();
-      this.images[side].draggable = false;
-      root.querySelector(`.layer.${side}`).append(this.images[side]);
-      this.selects[side].addEventListener("change", () => this.pick(side));
+    this.selects = {left: root.querySelector("select.left"), right: root.querySelector("select.right")};
+    for (const [side, select] of Object.entries(this.selects)) {
+      select.addEventListener("change", () => this.pick(side));
       this.pick(side);
     }
     this.zoomTo(1);
@@ -108,44 +93,37 @@ class Comparison {
   }
 
   pick(side) {
-    const source = this.sources[this.selects[side].value];
-    this.images[side].src = source.src;
-    this.images[side].alt = source.alt;
-    this.root.querySelector(`.name.${side}`).textContent = this.label(side);
+    const image = this.sources[this.selects[side].selectedIndex].cloneNode();
+    this.view.querySelector(`.layer.${side}`).replaceChildren(image);
+    this.view.querySelector(`.name.${side}`).textContent = this.selects[side].value;
     this.split();
   }
 
-  label(side) {
-    return this.selects[side].selectedOptions[0].textContent;
-  }
-
   split() {
-    const percent = Number(this.slider.value);
+    const percent = Number(this.slider.value), {left, right} = this.selects;
     this.view.style.setProperty("--split", `${percent}%`);
-    const text = `${percent} % ${this.label("left")}, ${100 - percent} % ${this.label("right")}`;
-    this.slider.setAttribute("aria-valuetext", text);
+    this.slider.setAttribute("aria-valuetext", `${percent} % ${left.value}, ${100 - percent} % ${right.value}`);
   }
 
-  // Zoom keeps the point (px, py) where it is; both are fractions of the panel, x and y of the image.
+  // Zoom keeps the point (px, py) where it is; both are fractions of the panel.
   zoomTo(scale, px = 0.5, py = 0.5) {
-    const before = this.scale ?? 1;
+    const before = this.scale;
     this.scale = Math.max(1, Math.min(LARGEST, scale));
-    this.moveTo((this.x ?? 0) + px / before - px / this.scale, (this.y ?? 0) + py / before - py / this.scale);
+    this.moveBy(px / before - px / this.scale, py / before - py / this.scale);
   }
 
   zoomBy(what) {
     this.zoomTo({in: this.scale * STEP, out: this.scale / STEP, fit: 1}[what]);
   }
 
-  moveTo(x, y) {
-    const most = 1 - 1 / this.scale;
-    this.x = Math.max(0, Math.min(most, x));
-    this.y = Math.max(0, Math.min(most, y));
+  moveBy(dx, dy) {
+    const inside = value => Math.max(0, Math.min(1 - 1 / this.scale, value));
+    [this.x, this.y] = [inside(this.x + dx), inside(this.y + dy)];
     this.root.style.setProperty("--scale", this.scale);
     this.root.style.setProperty("--x", `${-100 * this.x}%`);
     this.root.style.setProperty("--y", `${-100 * this.y}%`);
     this.root.classList.toggle("zoomed", this.scale > 1);
-    this.level.textContent = `${Number(this.scale.toFixed(1))}×`;
+    this.root.querySelector("output").textContent = `${Number(this.scale.toFixed(1))}×`;
     this.sharpen();
   }
 
@@ -156,16 +134,11 @@ class Comparison {
 
   onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
-    const zoom = {"+": "in", "=": "in", "-": "out", "0": "fit"}[event.key];
-    const step = PAN / this.scale;
+    const zoom = {"+": "in", "=": "in", "-": "out", "0": "fit"}[event.key], step = PAN / this.scale;
     const move = {ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step]}[event.key];
-    if (zoom) {
-      this.zoomBy(zoom);
-    } else if (move && event.target.matches(".panel") && this.scale > 1) {
-      this.moveTo(this.x + move[0], this.y + move[1]);
-    } else {
-      return;
-    }
+    if (zoom) this.zoomBy(zoom);
+    else if (move && event.target.matches(".panel") && this.scale > 1) this.moveBy(...move);
+    else return;
     event.preventDefault();
   }
 
@@ -174,9 +147,7 @@ class Comparison {
     const wanted = event.ctrlKey || this.root.contains(document.activeElement);
     if (!wanted || (event.deltaY > 0 && this.scale === 1 && !event.ctrlKey)) return;
     event.preventDefault();
-    const box = panel.getBoundingClientRect();
-    this.zoomTo(this.scale * STEP ** (-event.deltaY / 100),
-                (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    this.zoomTo(this.scale * STEP ** (-event.deltaY / 100), ...this.place(panel, [event]));
   }
 
   setUpPanel(panel) {
@@ -186,47 +157,41 @@ class Comparison {
     panel.addEventListener("dragstart", event => event.preventDefault());
     panel.addEventListener("pointerdown", event => {
       if (event.button) return;
-      if (!fingers.size) this.dividing = this.divides(panel, event);
+      if (!fingers.size) this.dividing = panel === this.view && (this.scale === 1 || event.target.matches(".divide"));
       fingers.set(event.pointerId, event);
       panel.setPointerCapture(event.pointerId);
       if (this.dividing) this.divideAt(event);
     });
     panel.addEventListener("pointermove", event => {
-      const last = fingers.get(event.pointerId);
-      if (!last) return;
-      const others = [...fingers.values()].filter(other => other !== last);
+      if (!fingers.has(event.pointerId)) return;
+      const before = [...fingers.values()];
       fingers.set(event.pointerId, event);
-      if (others.length) this.pinch(panel, last, event, others[0]);
-      else if (this.dividing) this.divideAt(event);
-      else this.drag(panel, last, event);
+      if (this.dividing && fingers.size === 1) this.divideAt(event);
+      else this.drag(panel, before, [...fingers.values()]);
     });
     for (const end of ["pointerup", "pointercancel"]) {
       panel.addEventListener(end, event => fingers.delete(event.pointerId));
     }
   }
 
-  divides(panel, event) {
-    return panel === this.view && (this.scale === 1 || event.target.matches(".divide"));
-  }
-
   divideAt(event) {
-    const box = this.view.getBoundingClientRect();
-    this.slider.value = 100 * (event.clientX - box.left) / box.width;
+    this.slider.value = 100 * this.place(this.view, [event])[0];
     this.split();
   }
 
-  drag(panel, from, to) {
-    const box = panel.getBoundingClientRect();
-    this.moveTo(this.x - (to.clientX - from.clientX) / box.width / this.scale,
-                this.y - (to.clientY - from.clientY) / box.height / this.scale);
+  // The pictures follow the fingers: their middle, and the distance of two of them.
+  drag(panel, before, after) {
+    const distance = ([a, b]) => b ? Math.max(1, Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY)) : 1;
+    const [[x0, y0], [x1, y1]] = [this.place(panel, before), this.place(panel, after)];
+    this.moveBy((x0 - x1) / this.scale, (y0 - y1) / this.scale);
+    this.zoomTo(this.scale * distance(after) / distance(before), x1, y1);
   }
 
-  pinch(panel, from, to, other) {
+  // The middle of some events, as fractions of the panel.
+  place(panel, events) {
     const box = panel.getBoundingClientRect();
-    const distance = event => Math.max(1, Math.hypot(event.clientX - other.clientX, event.clientY - other.clientY));
-    this.zoomTo(this.scale * distance(to) / distance(from),
-                ((to.clientX + other.clientX) / 2 - box.left) / box.width,
-                ((to.clientY + other.clientY) / 2 - box.top) / box.height);
+    const mean = name => events.reduce((sum, event) => sum + event[name], 0) / events.length;
+    return [(mean("clientX") - box.left) / box.width, (mean("clientY") - box.top) / box.height];
   }
 }
 
