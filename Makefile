@@ -1,6 +1,6 @@
 # make train   install into .venv and train the region-aware demo
 # make test    install into .venv and run the tests
-# make lint    check and format-check the code with ruff
+# make lint    check code, format and types with ruff and mypy
 # make docs    write docs/_build/html
 PYTHON ?= python3
 EXTRA_PACKAGES ?=
@@ -18,6 +18,7 @@ test: .venv/installed-test
 lint: .venv/installed-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
@@ -37,6 +38,6 @@ docs: .venv/installed-docs
 	$(PIP) --editable ".[docs]"
 	touch $@
 
-.venv/installed-lint: pyproject.toml | .venv/bin/pip
-	$(PIP) ruff==0.17.*
+.venv/installed-lint: .venv/installed
+	$(PIP) --editable ".[lint]"
 	touch $@

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tfar.errors import TfarError
@@ -36,7 +37,7 @@ def evaluation_report(
     files = [folder / name for name in ("results.csv", "summary.md", "summary.json", "tables.tex", "report.html")]
     write_csv(rows, files[0])
     for file, text in zip(files[1:4], (tables.markdown(measured), tables.to_json(measured), tables.latex(measured))):
-        write_atomically(file, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+        write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
     shown = [picture(place, contestants, folders) for place in worth_showing(rows, pictures)]
     title = f"Evaluation on {', '.join(dict.fromkeys(row.dataset for row in rows))}"
     write_page(files[4], rows, shown, title=title, published=tables.beside(measured))

@@ -198,7 +198,7 @@ def write_figures(folder: str | Path, rows: Iterable[Row]) -> list[Path]:
         import matplotlib
     except ImportError as error:
         raise TfarError('figures need matplotlib: pip install "tfar[report]"') from error
-    files = []
+    files: list[Path] = []
     for plot in plots(rows):
         file = Path(folder) / _file_name(plot, {file.name for file in files})
         with matplotlib.rc_context(PAPER_STYLE):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from plotly.offline import get_plotlyjs
 
@@ -23,11 +24,19 @@ ORIGINAL = "original"
 MASK = "mask of "  # labels of region masks begin with it
 ERROR = "error of "
 ERROR_LIMIT = 32  # levels of luma, of 255, that have the last colour of an error map
-ERROR_COLORS = ((0, 0, 4), (86, 15, 109), (187, 55, 84), (249, 142, 8), (252, 255, 164))  # from none to the limit
 EXTREMES = 3  # best and worst images per model and metric
 GRAY = "gray"  # the protocol of published scores
 DARK_COLORS = ("#a6b0bd", "#63b3ff", "#ff8f63", "#3dd4a3", "#e59bd3", "#e6b84a", "#5ad1e6", "#ff7d9c")
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "pentagon", "star")  # of Plotly
+
+
+def _colored(error: np.ndarray) -> np.ndarray:
+    """An error map ``(H, W)`` in colours from none to the limit: uint8 ``(H, W, 3)`` RGB."""
+    levels = np.round(error * (255 / ERROR_LIMIT)).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+
+
+ERROR_COLORS = [tuple(map(int, color)) for color in _colored(np.linspace(0, ERROR_LIMIT, 5)[None])[0]]  # of its legend
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +164,8 @@ def write_page(
         qualities=len({row.quality for row in rows}),
         metrics=_metrics(rows),
         scores=[
-            _score_table(*key, group, published) for key, group in grouped(means(rows), "dataset", "protocol").items()
+            _score_table(dataset, protocol, group, published)
+            for (dataset, protocol), group in grouped(means(rows), "dataset", "protocol").items()
         ],
         charts=charts,
         extremes=_extreme_tables(rows),
@@ -286,13 +296,6 @@ def _viewer(picture: Picture, rows: Sequence[Row]) -> dict:
         "rows": own,
         "metrics": _metrics(own),
     }
-
-
-def _colored(error: np.ndarray) -> np.ndarray:
-    """An error map in the colours of ``ERROR_COLORS``: uint8 ``(H, W, 3)``."""
-    levels, stops = np.arange(ERROR_LIMIT + 1), np.linspace(0, ERROR_LIMIT, len(ERROR_COLORS))
-    palette = np.stack([np.interp(levels, stops, channel) for channel in np.float64(ERROR_COLORS).T], axis=-1)
-    return np.uint8(np.round(palette))[error]
 
 
 def _alt(label: str, picture: Picture) -> str:

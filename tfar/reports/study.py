@@ -70,7 +70,7 @@ def folder_pictures(original: str | Path, candidates: Mapping[str, str | Path]) 
         ImageError: when a folder or an image is missing or cannot be read, or a name is there twice.
     """
     folders = {"original": original, **candidates}
-    found = {label: {} for label in folders}
+    found: dict[str, dict[str, Path]] = {label: {} for label in folders}
     for label, folder in folders.items():
         for file in image_files(folder):
             if found[label].setdefault(file.stem, file) != file:

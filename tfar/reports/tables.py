@@ -82,7 +82,7 @@ def gains(rows: Sequence[Row], metric: str) -> str:
     """
     entry = metric_of(metric)
     worst = min if entry.higher_is_better else max
-    scores = {
+    scores: dict[tuple, float] = {
         (row.dataset, row.protocol, row.quality, row.image, row.model): row.scores[metric]
         for row in rows
         if metric in row.scores
