@@ -48,3 +48,9 @@ def noise():
     """Random uint8 RGB images by height and width, the same ones for every test."""
     rng = np.random.default_rng(0)
     return lambda height, width: rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def single_model():
+    """A tiny Edge-CNN."""
+    return perturb(edge_cnn(**TINY), 1)

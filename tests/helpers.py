@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -183,6 +184,34 @@ def noise_recipe(**changes) -> Recipe:
         label_smoothing=0.1,
     )
     return dataclasses.replace(recipe, **changes)
+
+
+def cells(picture, columns):
+    """The images of a picture of 40x33 images without their labels, row by row."""
+    from tfar.reports.contact_sheet import LABEL_HEIGHT
+
+    rows = np.split(picture, len(picture) // (40 + LABEL_HEIGHT))
+    return [cell[LABEL_HEIGHT:] for row in rows for cell in np.split(row, columns, axis=1)]
+
+
+def warned(function, *arguments):
+    """What a function returns, and the warnings it gave."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = function(*arguments)
+    return result, [str(warning.message) for warning in caught]
+
+
+def save_image(path, image):
+    """Write an image file, and the folders it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+def files_below(folder):
+    """Paths of all files below a folder, relative to it, sorted."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def largest_difference(restored, expected):

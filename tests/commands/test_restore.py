@@ -3,30 +3,18 @@ import math
 
 import numpy as np
 import pytest
-from helpers import TINY, perturb
+from helpers import cells
 from PIL import Image
 from skimage import data
 
 from tfar import cli, jpeg
 from tfar.commands import restore
 from tfar.errors import TfarError
-from tfar.models.region_aware import edge_cnn
 from tfar.reports.contact_sheet import LABEL_HEIGHT
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import Restorer
 
 PHOTO = data.astronaut()[:40, :33]
-
-
-@pytest.fixture(scope="module")
-def single_model():
-    return perturb(edge_cnn(**TINY), 1)
-
-
-def cells(picture, columns):
-    """The images of a picture of 40x33 images without their labels, row by row."""
-    rows = np.split(picture, len(picture) // (40 + LABEL_HEIGHT))
-    return [cell[LABEL_HEIGHT:] for row in rows for cell in np.split(row, columns, axis=1)]
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 8])

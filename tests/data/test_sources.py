@@ -1,9 +1,9 @@
 import shutil
 import sys
-import warnings
 
 import numpy as np
 import pytest
+from helpers import warned
 from PIL import Image
 
 from tfar import jpeg
@@ -26,14 +26,6 @@ def names(images):
 
 def many(count, prefix="photo"):
     return [sources.SourceImage(f"{prefix}{i}.png", (40, 50), lambda: COLOR) for i in range(count)]
-
-
-def warned(function, *arguments):
-    """What a function returns, and the warnings it gave."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = function(*arguments)
-    return result, [str(warning.message) for warning in caught]
 
 
 def broken_files(folder):

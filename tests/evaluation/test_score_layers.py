@@ -1,16 +1,8 @@
-import pytest
-from helpers import TINY, perturb
 from skimage import data
 
 from tfar.evaluation.benchmark import score_layers
-from tfar.models.region_aware import edge_cnn
 
 PHOTO = data.astronaut()[:40, :33]
-
-
-@pytest.fixture(scope="module")
-def single_model():
-    return perturb(edge_cnn(**TINY), 1)
 
 
 def test_scores_of_a_single_network_have_one_row_beside_the_jpeg(single_model):

@@ -1,7 +1,6 @@
-import warnings
-
 import numpy as np
 import pytest
+from helpers import warned
 from PIL import Image
 
 from tfar import jpeg
@@ -18,18 +17,6 @@ GRAY_16 = RNG.integers(0, 1 << 16, (40, 50), dtype=np.uint16)
 def save(path, image, **options):
     Image.fromarray(image).save(path, **options)
     return path
-
-
-def names(images):
-    return [image.name.split("/")[-1] for image in images]
-
-
-def warned(function, *arguments):
-    """What a function returns, and the warnings it gave."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = function(*arguments)
-    return result, [str(warning.message) for warning in caught]
 
 
 def test_reads_rgb(tmp_path):
@@ -121,7 +108,7 @@ def test_an_image_of_too_many_pixels_is_named(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match="huge.png"):
         read.read_image(path)
     (training, _), messages = warned(sources.load_split, str(tmp_path), 0.0, 16)
-    assert names(training) == ["small.png"]
+    assert [image.name for image in training] == [str(tmp_path / "small.png")]
     assert len(messages) == 1 and str(path) in messages[0]
 
 

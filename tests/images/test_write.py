@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers import files_below, save_image
 from PIL import Image
 from skimage import data
 
@@ -10,16 +11,6 @@ from tfar.images.write import WRITABLE, write_image
 COLOR = data.astronaut()[:33, :41]
 GRAY = data.camera()[:33, :41]
 LOSSY = (".jpg", ".jpeg")
-
-
-def save(path, image=COLOR):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-    return path
-
-
-def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
@@ -56,14 +47,14 @@ def test_file_in_place_of_the_folder(tmp_path):
 
 
 def test_folder_in_place_of_the_file(tmp_path):
-    save(tmp_path / "image.png" / "precious.png")
+    save_image(tmp_path / "image.png" / "precious.png", COLOR)
     with pytest.raises(ImageError, match="image.png: cannot be written"):
         write_image(tmp_path / "image.png", GRAY)
     assert files_below(tmp_path) == ["image.png/precious.png"]
 
 
 def test_interrupted_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
-    path = save(tmp_path / "image.png", GRAY)
+    path = save_image(tmp_path / "image.png", GRAY)
 
     def fill_disk(image, part, **_):
         part.write_bytes(b"half")

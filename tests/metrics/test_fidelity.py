@@ -3,8 +3,6 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import development_files
-from PIL import Image
 from scipy import ndimage
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
@@ -126,14 +124,6 @@ def test_e_psnr_agrees_with_scipys_sobel_filter(original):
     assert 10 < edges.sum() < edges.size / 4
     error = np.mean((x - restored)[edges] ** 2)
     assert fidelity.e_psnr(original, restored) == pytest.approx(10 * math.log10(255**2 / error))
-
-
-@pytest.fixture(scope="module")
-def live1():
-    (folder,) = development_files("TFAR_DATA", "test/live1")
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
-    assert len(images) == 29
-    return images
 
 
 def test_e_psnr_of_live1_is_the_published_one(live1):

@@ -3,8 +3,6 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import development_files
-from PIL import Image
 from skimage import color, data
 
 from tfar import jpeg, pixels
@@ -57,14 +55,6 @@ def test_flip_names_the_package_that_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "flip_evaluator", None)
     with pytest.raises(TfarError, match=r'pip install "tfar\[perceptual\]"'):
         flip.flip(COLOR_IMAGES[0], COLOR_IMAGES[0])
-
-
-@pytest.fixture(scope="module")
-def live1():
-    (folder,) = development_files("TFAR_DATA", "test/live1")
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
-    assert len(images) == 29
-    return images
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from helpers import TINY, perturb
+from helpers import cells
 from skimage import data
 
 from tfar import jpeg
-from tfar.models.region_aware import edge_cnn
 from tfar.reports.contact_sheet import LABEL_HEIGHT, comparison, side_by_side
 from tfar.restoration.restorer import Restorer
 
@@ -47,17 +46,6 @@ def test_images_of_different_sizes_and_none_are_refused(images):
 
 
 PHOTO = data.astronaut()[:40, :33]
-
-
-@pytest.fixture(scope="module")
-def single_model():
-    return perturb(edge_cnn(**TINY), 1)
-
-
-def cells(picture, columns):
-    """The images of a picture of 40x33 images without their labels, row by row."""
-    rows = np.split(picture, len(picture) // (40 + LABEL_HEIGHT))
-    return [cell[LABEL_HEIGHT:] for row in rows for cell in np.split(row, columns, axis=1)]
 
 
 def test_comparison_of_a_single_network_and_of_a_fused_one(single_model, fused_model):

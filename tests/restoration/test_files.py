@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import files_below, save_image
 from PIL import Image
 from skimage import data
 
@@ -17,25 +18,15 @@ def invert(image):
     return [255 - image]
 
 
-def save(path, image=COLOR):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-    return path
-
-
-def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def test_plan_of_a_file(tmp_path):
-    source = save(tmp_path / "photo.jpg")
+    source = save_image(tmp_path / "photo.jpg", COLOR)
     (tmp_path / "out").mkdir()
     assert plan(source, tmp_path / "x" / "new.tif") == [(source, [tmp_path / "x" / "new.tif"])]
     assert plan(str(source), str(tmp_path / "out")) == [(source, [tmp_path / "out" / "photo.png"])]
 
 
 def test_plan_of_the_candidates_of_a_file(tmp_path):
-    source = save(tmp_path / "photo.jpg")
+    source = save_image(tmp_path / "photo.jpg", COLOR)
     [(given, targets)] = plan(source, tmp_path / "x" / "new.v2.tif", candidates=2)
     assert given == source
     assert [target.name for target in targets] == ["new.v2-1.tif", "new.v2-2.tif", "new.v2-candidates.tif"]
@@ -48,7 +39,7 @@ def test_plan_of_the_candidates_of_a_file(tmp_path):
 
 def test_plan_of_a_folder_keeps_the_tree(tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
-    files = [save(source / name) for name in ("a.jpg", "sub/a.jpg", "sub/deep/b.PNG")]
+    files = [save_image(source / name, COLOR) for name in ("a.jpg", "sub/a.jpg", "sub/deep/b.PNG")]
     (source / "notes.txt").write_text("no image")
     assert plan(source, target) == [
         (files[0], [target / "a.png"]),
@@ -65,7 +56,7 @@ def test_plan_of_a_folder_keeps_the_tree(tmp_path):
 def test_plan_never_writes_two_images_to_one_file(tmp_path):
     source = tmp_path / "in"
     for name in ("a.jpg", "a.png", "a.jpg.jpg", "b.jpg", "sub/a.jpg"):
-        save(source / name)
+        save_image(source / name, COLOR)
     targets = {
         str(file.relative_to(source)): str(target.relative_to(tmp_path)) for file, [target] in plan(source, tmp_path)
     }
@@ -82,7 +73,7 @@ def test_plan_never_writes_two_images_to_one_file(tmp_path):
 
 
 def test_plan_refuses(tmp_path):
-    source = save(tmp_path / "in" / "photo.jpg")
+    source = save_image(tmp_path / "in" / "photo.jpg", COLOR)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="absent.jpg: no such file or folder"):
         plan(tmp_path / "absent.jpg", tmp_path / "out.png")
@@ -96,10 +87,10 @@ def test_plan_refuses(tmp_path):
 
 def test_folder_is_restored_past_its_bad_files(tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
-    save(source / "1.png")
+    save_image(source / "1.png", COLOR)
     (source / "2.jpg").write_text("no image")
     (source / "3.jpg").write_bytes(b"")
-    save(source / "sub" / "4.png", GRAY)
+    save_image(source / "sub" / "4.png", GRAY)
     results = list(restore_files(plan(source, target), invert))
     assert [source.name for source, _ in results] == ["1.png", "2.jpg", "3.jpg", "4.png"]
     assert [error and str(error).split(": ")[0] for _, error in results] == [
@@ -115,8 +106,8 @@ def test_folder_is_restored_past_its_bad_files(tmp_path):
 
 def test_files_that_cannot_be_written_do_not_stop_the_others(tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
-    save(source / "sub" / "1.png")
-    save(source / "2.png")
+    save_image(source / "sub" / "1.png", COLOR)
+    save_image(source / "2.png", COLOR)
     target.mkdir()
     (target / "sub").write_text("in the way")
     errors = {source.name: error for source, error in restore_files(plan(source, target), invert)}
@@ -129,7 +120,7 @@ def test_image_that_the_network_refuses_is_named(tmp_path):
     def refuse(image):
         raise ImageError("this network restores other images")
 
-    source = save(tmp_path / "photo.png")
+    source = save_image(tmp_path / "photo.png", COLOR)
     [(_, error)] = restore_files([(source, [tmp_path / "out.png"])], refuse)
     assert str(error) == f"{source}: this network restores other images"
     assert not (tmp_path / "out.png").exists()
@@ -137,8 +128,8 @@ def test_image_that_the_network_refuses_is_named(tmp_path):
 
 def test_every_image_of_a_restoration_is_written_to_its_file(tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
-    save(source / "a.png")
-    save(source / "b.png", GRAY)
+    save_image(source / "a.png", COLOR)
+    save_image(source / "b.png", GRAY)
     results = list(restore_files(plan(source, target, candidates=2), lambda image: [image, 255 - image, image // 2]))
     assert results == [(source / "a.png", None), (source / "b.png", None)]
     assert files_below(target) == [f"{name}-{label}.png" for name in "ab" for label in (1, 2, "candidates")]
@@ -148,7 +139,7 @@ def test_every_image_of_a_restoration_is_written_to_its_file(tmp_path):
 
 
 def test_a_restoration_gives_an_image_for_each_file(tmp_path):
-    planned = plan(save(tmp_path / "photo.png"), tmp_path / "out.png", candidates=2)
+    planned = plan(save_image(tmp_path / "photo.png", COLOR), tmp_path / "out.png", candidates=2)
     with pytest.raises(ValueError, match="shorter"):
         list(restore_files(planned, invert))
 
@@ -156,7 +147,7 @@ def test_a_restoration_gives_an_image_for_each_file(tmp_path):
 def test_no_warnings_on_the_way(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        source = save(tmp_path / "photo.png")
+        source = save_image(tmp_path / "photo.png", COLOR)
         [(_, error)] = restore_files(plan(source, tmp_path / "out.jpg"), invert)
     assert error is None
 

@@ -1,19 +1,13 @@
 import numpy as np
 import pytest
-from helpers import TINY, perturb
+from helpers import perturb
 from skimage import data
 
 from tfar.models import main_output
 from tfar.models.one_to_many import proposal_network
-from tfar.models.region_aware import edge_cnn
 from tfar.restoration.restorer import Restorer, layer_restorers
 
 PHOTO = data.astronaut()[:40, :33]
-
-
-@pytest.fixture(scope="module")
-def single_model():
-    return perturb(edge_cnn(**TINY), 1)
 
 
 @pytest.fixture(scope="module")
