@@ -1,12 +1,13 @@
 """Compare recipes at equal CPU time: which of them learns most?
 
     python scripts/compare_recipes.py region-aware:cpu.base region-aware:demo.base --data PHOTOS --seconds 300
-    python scripts/compare_recipes.py "region-aware:cpu.base" "region-aware:cpu.base optimizer.kind=adam" --data PHOTOS
+    python scripts/compare_recipes.py muon=region-aware:cpu.base "adam=region-aware:cpu.base optimizer.kind=adam"
 
-A contestant is SYSTEM:RECIPE, of the region-aware system SYSTEM:RECIPE.base or SYSTEM:RECIPE.texture, in quotation
-marks with fields to override. Each is trained with its first phase's losses and rate for the same CPU time: the time of
-a step is measured, the number of steps follows, the rate rises over the first 3% of them and falls to zero along a
-cosine. So no training is cut off before its end. Scores are those of crops of the held-out images.
+A contestant is SYSTEM:RECIPE, of the region-aware system SYSTEM:RECIPE.base or SYSTEM:RECIPE.texture; in quotation
+marks with fields to override; NAME= in front of it gives it another name in the results. Each is trained with its first
+phase's losses and rate for the same CPU time: the time of a step is measured, the number of steps follows, the rate
+rises over the first 3% of them and falls to zero along a cosine. So no training is cut off before its end. Scores are
+those of crops of the held-out images.
 
 The folder gets a run of each contestant, results.md and curves.png (needs matplotlib): the PSNR on held-out patches
 against the CPU time.
@@ -29,14 +30,16 @@ WARM, PROBE = 5, 15  # steps before the time of a step is measured, and those th
 
 
 def contestant(text: str, arguments):
-    """The recipe that a contestant's text describes, on the images and at the precision of the comparison."""
+    """The name of a contestant and its recipe, on the images and at the precision of the comparison."""
     from tfar import recipes
     from tfar.models import named_recipe
 
-    name, *assignments = shlex.split(text)
+    first, *assignments = shlex.split(text)
+    label, equals, name = first.partition("=")
     common = [f"data.source={arguments.data}", "monitor=last"]
     common += [f"precision={arguments.precision}"] if arguments.precision else []
-    return recipes.override(named_recipe(name), common + assignments)
+    recipe = recipes.override(named_recipe(name if equals else first), common + assignments)
+    return label if equals else text, recipe
 
 
 def timed(recipe, seconds: float):
@@ -101,7 +104,7 @@ def plot(file: Path, curves: dict):
         axes.plot(seconds, psnr, marker="o", label=name)
     axes.set(xlabel="CPU-seconds of training", ylabel="PSNR on held-out patches (dB)")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="small")
+    axes.legend(loc="best", fontsize="small")
     figure.savefig(file, dpi=120)
 
 
@@ -112,9 +115,9 @@ def run(arguments):
     from tfar.reports import tables
     from tfar.training.runs import Run
 
-    recipes = {text: contestant(text, arguments) for text in arguments.recipes}
+    recipes = dict(contestant(text, arguments) for text in arguments.recipes)
     rows, curves, notes = [], {}, []
-    for number, (text, recipe) in enumerate(recipes.items(), start=1):
+    for number, (name, recipe) in enumerate(recipes.items(), start=1):
         trained = Run(Path(arguments.out) / f"run-{number}", timed(recipe, arguments.seconds))
         trained.train(verbose=2)
         measured = score_layers(
@@ -124,13 +127,13 @@ def run(arguments):
             names=arguments.protocol,
         )
         rows += [
-            dataclasses.replace(row, model=text if row.model != BASELINE else BASELINE)
+            dataclasses.replace(row, model=name if row.model != BASELINE else BASELINE)
             for row in measured
             if number == 1 or row.model != BASELINE
         ]
-        curves[text] = curve(trained)
+        curves[name] = curve(trained)
         steps = trained.recipe.epochs * trained.recipe.steps_per_epoch
-        notes.append(f"{text}: {steps} steps, {curves[text][0][-1]:.0f} CPU-seconds")
+        notes.append(f"{name}: {steps} steps, {curves[name][0][-1]:.0f} CPU-seconds")
     rows.sort(key=lambda row: (row.protocol, row.quality))
     text = f"{tables.markdown(means(rows))}\n\n{chr(10).join(notes)}\n"
     (Path(arguments.out) / "results.md").write_text(text)
@@ -140,7 +143,7 @@ def run(arguments):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="+", metavar="SYSTEM:RECIPE[.PART] [FIELD=VALUE ...]")
+    parser.add_argument("recipes", nargs="+", metavar="[NAME=]SYSTEM:RECIPE[.PART] [FIELD=VALUE ...]")
     parser.add_argument("--data", default="demo", help="folder, demo or tfds:NAME (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=300, help="CPU time of each training (default: %(default)s)")
     parser.add_argument("--precision", choices=["float32", "mixed_bfloat16", "mixed_float16"], help="of all recipes")

@@ -21,7 +21,7 @@ from tfar import backend
 from tfar.cli import exit_code
 from tfar.errors import TfarError
 
-WHEELS = (
+KERAS = (  # and what it needs, but for NumPy, which PyTorch brings
     "keras",
     "absl-py",
     "rich",
@@ -33,34 +33,18 @@ WHEELS = (
     "optree",
     "ml-dtypes",
     "packaging",
-    "typing-extensions",
     "pillow",
 )
 MEGABYTE = 1 << 20
 
 
 def download_wheels(folder: Path, python: str):
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--python-version",
-        python,
-        "--platform",
-        "manylinux_2_28_x86_64",
-        "--platform",
-        "manylinux2014_x86_64",
-        "--dest",
-        str(folder),
-        *WHEELS,
-    ]
-    if subprocess.run(command).returncode:
-        raise TfarError("pip could not download the wheels; --no-wheels leaves them out")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+    command += ["--python-version", python, "--dest", str(folder)]
+    command += ["--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64"]
+    for wanted in (["--no-deps", *KERAS], ["pydantic"]):
+        if subprocess.run([*command, *wanted]).returncode:
+            raise TfarError("pip could not download the wheels; --no-wheels leaves them out")
 
 
 def size(folder: Path) -> int:

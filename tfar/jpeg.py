@@ -1,4 +1,4 @@
-"""What JPEG does to an image: libjpeg, by OpenCV and Pillow, with the tables of several encoders at a quality (QF).
+"""What JPEG does to an image: libjpeg through Pillow, with the tables of several encoders at a quality factor (QF).
 
 A JPEG of quality QF holds each 8x8 block's DCT coefficients divided by a table and rounded; so the original's
 coefficients are known to half a step of the table: the quantisation interval.
@@ -8,7 +8,6 @@ import io
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 from keras import ops
 from PIL import Image
@@ -18,11 +17,6 @@ from tfar import pixels
 from tfar.recipes import SUBSAMPLINGS, TABLES
 
 BLOCK = 8
-SAMPLING_FACTORS = {
-    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
-    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-}
 STANDARD_LUMA_TABLE = np.int32(
     [  # ITU-T T.81, Table K.1; vertical frequencies down, horizontal ones to the right
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -76,19 +70,13 @@ def encode(image: np.ndarray, quality: int, subsampling: str = "4:2:0", tables: 
         raise ValueError(f"JPEG quality must be 1 to 100, got {quality}")
     if subsampling not in SUBSAMPLINGS:
         raise ValueError(f"subsampling must be one of {', '.join(SUBSAMPLINGS)}, got {subsampling!r}")
-    if tables == "standard":
-        options = [
-            cv2.IMWRITE_JPEG_QUALITY,
-            int(quality),
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-            SAMPLING_FACTORS[subsampling],
-        ]
-        return cv2.imencode(".jpg", _as_bgr(image), options)[1].tobytes()
     buffer = io.BytesIO()
     subsampled = {"subsampling": subsampling} if image.ndim == 3 else {}
-    # Without a quality, by which Pillow would scale them again.
-    qtables = [table.ravel().tolist() for table in quantization_tables(quality, tables)]
-    Image.fromarray(image).save(buffer, "JPEG", qtables=qtables, **subsampled)
+    if tables == "standard":
+        Image.fromarray(image).save(buffer, "JPEG", quality=int(quality), **subsampled)
+    else:  # without a quality, by which Pillow would scale them again
+        qtables = [table.ravel().tolist() for table in quantization_tables(quality, tables)]
+        Image.fromarray(image).save(buffer, "JPEG", qtables=qtables, **subsampled)
     return buffer.getvalue()
 
 
@@ -100,8 +88,7 @@ def decode(data: bytes) -> np.ndarray:
 
 def compress(image: np.ndarray, quality: int, subsampling: str = "4:2:0", tables: str = "standard") -> np.ndarray:
     """Encode and decode: the image as a viewer of the JPEG sees it; same shape and dtype as ``image``."""
-    data = np.frombuffer(encode(image, quality, subsampling, tables), np.uint8)
-    return _as_bgr(cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+    return decode(encode(image, quality, subsampling, tables))
 
 
 def luma_table(quality: int, tables: str = "standard") -> np.ndarray:
@@ -144,12 +131,6 @@ def table_scale(quality: float) -> float:
 def quality_of_scale(scale: float) -> float:
     """The inverse of :func:`table_scale`."""
     return 50 / scale if scale > 1 else 50 * (2 - scale)
-
-
-def _as_bgr(image: np.ndarray) -> np.ndarray:
-    """Red and blue swapped, which OpenCV has the other way round; a gray image as it is."""
-    image = np.ascontiguousarray(image)
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
 
 
 def _scaled(table: np.ndarray, quality: int) -> np.ndarray:
