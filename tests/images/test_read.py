@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from helpers import warned
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tfar import jpeg
 from tfar.data import sources
@@ -130,3 +130,34 @@ def test_a_folder_without_images_is_named(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ImageError, match=f"{tmp_path}: no image files"):
         sources.load_split(str(tmp_path), 0.1, 16)
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("value", range(1, 9))
+def test_pictures_are_upright(tmp_path, value, extension):
+    upright = np.uint8(np.add.outer(np.arange(48) * 2, np.arange(32) * 4))[..., None] * np.uint8([1, 0, 0])
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.swapaxes(0, 1),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(upright, -1),
+    }[value]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = value
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}.get(extension, {})
+    path = tmp_path / f"photo.{extension}"
+    Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif, **options)
+    found = read.read_image(path)
+    assert read.image_size(path) == found.shape[:2] == (48, 32)
+    np.testing.assert_allclose(np.float32(found), upright, atol=12 if extension == "jpg" else 0)
+
+
+def test_an_orientation_that_does_not_exist_is_upright(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 9
+    Image.fromarray(COLOR).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read.read_image(tmp_path / "a.png"), COLOR)

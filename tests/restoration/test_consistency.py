@@ -1,5 +1,5 @@
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from skimage import data
 
 from tfar import jpeg
@@ -28,3 +28,10 @@ def test_consistency_needs_a_jpeg_with_a_whole_block(tmp_path):
         Image.fromarray(PHOTO[: size[0], : size[1]]).save(tmp_path / "photo.jpg")
         assert (file_share_outside_interval(tmp_path / "photo.jpg", tmp_path / "photo.jpg") == 0) == known
         assert (file_share_outside_interval(tmp_path / "photo.jpg", tmp_path / "photo.jpg") is None) == (not known)
+
+
+def test_a_turned_jpeg_has_no_share(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(PHOTO).save(tmp_path / "photo.jpg", exif=exif)
+    assert file_share_outside_interval(tmp_path / "photo.jpg", tmp_path / "photo.jpg") is None

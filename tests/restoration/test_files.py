@@ -25,6 +25,15 @@ def test_plan_of_a_file(tmp_path):
     assert plan(str(source), str(tmp_path / "out")) == [(source, [tmp_path / "out" / "photo.png"])]
 
 
+def test_a_file_is_never_restored_over_itself(tmp_path, monkeypatch):
+    source = save_image(tmp_path / "photo.png", COLOR)
+    (tmp_path / "link.png").symlink_to(source)
+    monkeypatch.chdir(tmp_path)
+    for target in (source, tmp_path, "photo.png", ".", "link.png"):
+        with pytest.raises(ImageError, match="is one of the inputs; choose another output"):
+            plan("photo.png", target)
+
+
 def test_plan_of_the_candidates_of_a_file(tmp_path):
     source = save_image(tmp_path / "photo.jpg", COLOR)
     [(given, targets)] = plan(source, tmp_path / "x" / "new.v2.tif", candidates=2)

@@ -3,18 +3,20 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tfar.errors import ImageError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image file as uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` when the file is gray.
 
-    Transparency is dropped, palettes and CMYK become RGB, and 16-bit gray is scaled to 8 bits.
+    The picture is upright: turned and mirrored as its EXIF orientation says. Transparency is dropped, palettes and CMYK
+    become RGB, and 16-bit gray is scaled to 8 bits.
 
     Raises:
         ImageError: naming the file, when it is missing, empty, truncated or no image.
@@ -22,6 +24,7 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):
                 return np.uint8(np.clip(np.asarray(image) >> 8, 0, 255))
             if image.mode in ("1", "L", "LA"):
@@ -34,7 +37,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of the image in a file, of which only the header is read.
+    """Height and width of the upright image in a file, of which only the header is read.
 
     Raises:
         ImageError: naming the file, when it is no image.
@@ -42,9 +45,16 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
+            sideways = image.format != "TIFF" and orientation(image) in SIDEWAYS  # Pillow turns TIFF files itself
+            return (width, height) if sideways else (height, width)
     except UNREADABLE as error:
         raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
-    return height, width
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an open image: 1 (upright) to 8; what says something else is taken for upright."""
+    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return value if value in range(1, 9) else 1
 
 
 def image_files(folder: str | Path) -> list[Path]:

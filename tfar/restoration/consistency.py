@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 from keras import ops
+from PIL import Image
 
 from tfar import jpeg as codec
 from tfar import pixels
-from tfar.images.read import read_image
+from tfar.images.read import orientation, read_image
 
 
 def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.ndarray) -> float:
@@ -42,9 +43,12 @@ def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.nda
 def file_share_outside_interval(source: Path, target: Path) -> float | None:
     """Share of the luma's DCT coefficients of a JPEG file that its restored file has moved out of their interval.
 
-    None when the source is no JPEG or smaller than a block; see
-    :func:`share_outside_interval`.
+    None when the source is no JPEG, smaller than a block, or turned by its EXIF orientation, which moves the blocks;
+    see :func:`share_outside_interval`.
     """
+    with Image.open(source) as file:
+        if orientation(file) != 1:
+            return None
     table, image = codec.file_luma_table(source), read_image(source)
     if table is None or min(image.shape[:2]) < codec.BLOCK:
         return None

@@ -32,8 +32,7 @@ def plan(source: str | Path, target: str | Path, *, candidates: int | None = Non
         target = target / f"{source.stem}.png" if target.is_dir() else target
         check_writable(target)
         targets = _names(target, candidates)
-        if candidates is not None:  # their names are not those that were asked for
-            _check_not_among(targets, [source])
+        _check_not_among(targets, [source])
         return [(source, targets)]
     if target.exists() and not target.is_dir():
         raise ImageError(f"{target}: the input is a folder, so the output must be one")
