@@ -23,6 +23,16 @@ from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, over
 
 TINY = {"filters": 8, "blocks": 2, "head": 8, "norm": "none", "residual": True, "stride": 2}
 ROOT = Path(__file__).parent.parent
+SCALES = {
+    "filters": 4,
+    "blocks": 6,
+    "head": 8,
+    "norm": "none",
+    "residual": True,
+    "stride": 2,
+    "scales": 3,
+    "expansion": 3,
+}
 GENERATOR = {"filters": 8, "blocks": 2, "head": 8, "norm": "none"}
 NOISE_GENERATOR = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
 FEW_BLOCKS = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from helpers import TINY, largest_difference, perturb
+from helpers import SCALES, TINY, largest_difference, perturb
 
 from tfar import cli
 from tfar.export.saved_model import export_saved_model
@@ -19,12 +19,14 @@ def fused(mask):
     return region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
 
 
-@pytest.fixture(scope="module", params=["fused", "fused majority", "paper form", "luma"])
+@pytest.fixture(scope="module", params=["fused", "fused majority", "paper form", "scales", "luma"])
 def exported(request, tmp_path_factory):
     """A network, and the folder with its SavedModel and TFLite file."""
     output = "fused"
     if request.param == "paper form":
         model, output = perturb(edge_cnn(filters=8, blocks=2, head=8), 1), "image"
+    elif request.param == "scales":
+        model, output = perturb(edge_cnn(**SCALES), 1), "image"
     elif request.param == "luma":
         model, output = perturb(edge_cnn(**TINY, channels=1), 1), "image"
     else:

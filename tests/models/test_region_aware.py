@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import TINY, convolutions, perturb
+from helpers import SCALES, TINY, convolutions, perturb
 from keras import ops
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage import data
@@ -19,16 +19,6 @@ from tfar.models.region_aware import (
 from tfar.recipes import Mask, Network
 
 PAPER = {"filters": 8, "blocks": 2, "head": 8}
-SCALES = {
-    "filters": 4,
-    "blocks": 6,
-    "head": 8,
-    "norm": "none",
-    "residual": True,
-    "stride": 2,
-    "scales": 3,
-    "expansion": 3,
-}
 FORMS = {"paper": PAPER, "practical": TINY, "scales": SCALES, "paper on scales": PAPER | {"blocks": 3, "scales": 2}}
 SIZES = [(1, 1), (2, 3), (7, 8), (16, 16)]
 
