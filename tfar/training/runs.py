@@ -104,7 +104,7 @@ class Run:
         with strategy.scope():
             trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync, workers=worker_count(strategy))
             if initial is not None:
-                _copy_matching_weights(initial, trainer.generator)
+                copy_matching_weights(initial, trainer.generator)
                 trainer.averaged_generator.set_weights(trainer.generator.get_weights())
             callbacks = [StopOnNonFinite(self)]
         drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
@@ -328,7 +328,7 @@ def _optimizers(trainer: Trainer) -> dict[str, keras.optimizers.Optimizer]:
     return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
 
 
-def _copy_matching_weights(source: keras.Model, target: keras.Model):
+def copy_matching_weights(source: keras.Model, target: keras.Model):
     """Copy the weights of layers that have the same name and shapes in both networks."""
     sources = {layer.name: layer for layer in source.layers}
     for layer in target.layers:

@@ -188,7 +188,7 @@ class Trainer(keras.Model):
             step = Step(self, batch, self.generator, training=True)
             # 2. Teach the discriminator to tell originals from restorations.
             if self.adversarial:
-                values["discriminator"] = self._discriminator_step(step)
+                values["discriminator"] = self.discriminator_step(step)
             # 3. Judge the restoration, by the improved discriminator among others.
             values |= self._terms(step)
             scaled = self.optimizer.scale_loss(values["loss"] / self.replicas)
@@ -210,7 +210,8 @@ class Trainer(keras.Model):
         values = {name: TERMS[name](step) for name in self.phase.terms}
         return {**values, "loss": sum(weight * values[name] for name, weight in self.phase.terms.items())}
 
-    def _discriminator_step(self, step: Step):
+    def discriminator_step(self, step: Step):
+        """Teach the discriminator to tell originals from restorations; returns its loss."""
         with GradientTape() as tape:
             original_logits = step.judge(step.original)
             restored_logits = step.judge(ops.stop_gradient(step.restored))
