@@ -166,6 +166,14 @@ def test_shipped_presets_are_complete_and_restore(name, noise):
         assert tfar.restore(image, preset=name).shape == image.shape
 
 
+@pytest.mark.parametrize("quality", [10, 30, 50, 75, 85, 95])
+@pytest.mark.parametrize("photo", ["astronaut", "coffee", "chelsea"])
+def test_the_default_preset_helps_at_every_quality(photo, quality):
+    original = getattr(data, photo)()[60:220, 100:300]
+    jpeg = compress(original, quality)
+    assert psnr(original, tfar.restore(jpeg)) > psnr(original, jpeg)
+
+
 def test_seeds_matter_to_the_one_to_many_preset_only(noise):
     image = noise(20, 16)
     first, again, other = (tfar.restore(image, preset="one-to-many-q10", seed=seed) for seed in (1, 1, 2))

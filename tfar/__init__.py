@@ -1,8 +1,8 @@
 """tfar: takes the damage of JPEG compression out of photographs.
 
-import tfar
-restored = tfar.restore("photo.jpg")            # uint8 array (H, W, 3) or (H, W)
-restored = tfar.restore(array, layer="base")    # uint8 array in, same shape out
+Example:
+    restored = tfar.restore("photo.jpg")  # uint8 array (H, W, 3) or (H, W)
+    restored = tfar.restore(array, preset="region-aware-q10", layer="base")  # uint8 array in, same shape out
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def __getattr__(name: str):
 
 
 def restore(
-    image: np.ndarray | str | Path, *, preset: str | Path = "region-aware-q10", layer: str | None = None, seed: int = 0
+    image: np.ndarray | str | Path, *, preset: str | Path = presets.DEFAULT, layer: str | None = None, seed: int = 0
 ) -> np.ndarray:
     """Restore an image that JPEG has damaged.
 

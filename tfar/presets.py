@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfar.errors import CheckpointError
 
-DEFAULT = "region-aware-q10"
+DEFAULT = "general"
 
 
 def presets_folder() -> Path:

@@ -389,7 +389,7 @@ def _efficient(
         "scales": 3,
         "expansion": 4,
     }
-    data = dataclasses.replace(data, aligned=0.9, patch=96, batch=8)
+    data = dataclasses.replace(data, patch=96, batch=8)
     common = {"data": data, "optimizer": Optimizer(kind="muon", average=0.999), "steps_per_epoch": steps_per_epoch}
     return RegionAware(
         base=Recipe(
@@ -426,6 +426,7 @@ _EVERY_JPEG = Data(
     quality_law="log-uniform",
     gray=0.3,
     double=0.15,
+    aligned=0.7,  # off the grid a network trained with 0.9 lost 0.18 to 0.33 dB
     subsampling={"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2},
     tables={"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1},
 )
@@ -452,7 +453,7 @@ RECIPES = {
         texture=Phase(epochs=20, terms=_TEXTURE_TERMS, learning_rate=2e-4, decay="cosine", warmup=500),
     ),
     "cpu": _efficient(
-        Data(gray=0.5),
+        Data(gray=0.5, aligned=0.9),
         filters=32,
         blocks=6,
         steps_per_epoch=500,
@@ -462,7 +463,7 @@ RECIPES = {
         texture_epochs=8,
     ),
     "demo": _efficient(
-        Data(gray=0.5),
+        Data(gray=0.5, aligned=0.9),
         filters=16,
         blocks=5,
         steps_per_epoch=100,
