@@ -187,7 +187,7 @@ class Recipe:
         discriminator: its opponent in adversarial phases.
         features: the frozen network behind the terms ``perceptual`` and ``texture``.
         data: images and patches.
-        optimizer: Adam.
+        optimizer: how both networks are taught, and how weights are averaged.
         phases: what is minimised, in order.
         steps_per_epoch: batches between two validations (and checkpoints).
         monitor: the validation figure whose best epoch is kept: ``psnr`` (highest) or a loss term (lowest); ``last``
