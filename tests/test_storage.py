@@ -64,6 +64,21 @@ def test_nothing_is_there_before_the_writer_is_done(tmp_path):
     assert (tmp_path / "a.txt").exists()
 
 
+@pytest.mark.parametrize("letter", ["a", "ä", "😀"])
+def test_names_may_be_as_long_as_the_disk_allows(tmp_path, letter):
+    path = tmp_path / (letter * (251 // len(letter.encode())) + ".txt")
+    write_atomically(path, lambda part: part.write_text("new"))
+    assert names(tmp_path) == [path.name]
+
+
+def test_names_that_end_alike_have_parts_of_their_own(tmp_path):
+    parts = []
+    for letter in "ab":
+        path = tmp_path / (letter + "x" * 60)
+        write_atomically(path, lambda part: parts.append(part) or part.write_text("new"))
+    assert parts[0] != parts[1]
+
+
 def test_replaces_a_file(tmp_path):
     old_file(tmp_path / "a.txt")
     write_atomically(tmp_path / "a.txt", lambda part: part.write_text("new"))
@@ -121,7 +136,11 @@ def test_a_writer_that_writes_nothing_replaces_nothing(tmp_path, old):
 
 
 def test_what_a_killed_process_left_does_not_get_in(tmp_path):
-    stale = tmp_path / f".part-{os.getpid()}-model"
+    parts = []
+    write_atomically(tmp_path / "model", lambda part: parts.append(part) or part.write_text("new"))
+    assert f"-{os.getpid()}-" in parts[0].name
+    [stale] = parts
+    (tmp_path / "model").unlink()
     stale.mkdir()
     (stale / "half").write_text("half")
     write_atomically(tmp_path / "model", write_folder("a"))

@@ -4,6 +4,7 @@ import os
 import shutil
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from tfar.errors import CheckpointError
 def write_atomically(path: str | Path, write: Callable[[Path], object]):
     """Call ``write(part)`` with a temporary path beside ``path``, then rename what it wrote to ``path``.
 
-    The part has the name's extension, may become a file or a folder, and is removed when ``write`` fails, as is one
-    that a killed process of the same id has left. Missing parent folders are made.
+    The part ends as the name does, its extension included, may become a file or a folder, and is removed when ``write``
+    fails, as is one that a killed process of the same id has left. Missing parent folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
-    old = path.with_name(f".old-{os.getpid()}-{path.name}")
+    own = f"{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"  # of no more bytes than names have
+    part, old = path.with_name(f".part-{own}"), path.with_name(f".old-{own}")
     _remove(part)
     try:
         write(part)

@@ -1,39 +1,91 @@
 """Reading image files."""
 
+import contextlib
+import dataclasses
+import io
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, ImageSequence, UnidentifiedImageError
 
 from tfar.errors import ImageError
+from tfar.images.metadata import Metadata, metadata_of
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "QOI", "HEIF")
+EXTENSIONS = tuple(
+    ".png .jpg .jpeg .jpe .jfif .mpo .bmp .tif .tiff .webp .ppm .pgm .pbm .pnm .gif .apng .avif .jp2 .j2k .jpx .qoi "
+    ".heic .heif".split()
+)
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+MAX_MEGAPIXELS = 250
+SOS, EOI = b"\xff\xda", b"\xff\xd9"  # markers of JPEG: start of scan, end of image
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_opening = threading.Lock()
+
+Source = str | os.PathLike | bytes | BinaryIO
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` when the file is gray.
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture, upright, with what its file says about it.
 
-    The picture is upright: turned and mirrored as its EXIF orientation says. Transparency is dropped, palettes and CMYK
-    become RGB, and 16-bit gray is scaled to 8 bits.
+    Attributes:
+        pixels: uint8 ``(H, W, 3)`` RGB or ``(H, W)`` gray; uint16 where a restoration was asked for in 16 bits.
+        alpha: opacity, ``(H, W)`` of the same type, or None for an opaque picture.
+        metadata: see :class:`tfar.images.metadata.Metadata`.
+        format: Pillow's name of the file's format, such as ``JPEG``.
+        orientation: how the file stores the picture: EXIF's 1 (upright) to 8.
+        duration: how long a frame of an animation is shown, in milliseconds; None in other files.
+        notes: what of the file is not as one may expect, a line each.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    metadata: Metadata = Metadata()
+    format: str = "PNG"
+    orientation: int = 1
+    duration: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_image(source: Source) -> np.ndarray:
+    """Read the colors of an image, its first frame or page: uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` when it is gray.
+
+    Args and errors as :func:`read_pictures`.
+    """
+    return read_pictures(source)[0].pixels
+
+
+def read_pictures(
+    source: Source, *, frames: str = "first", partial: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+) -> list[Picture]:
+    """Read an image file.
+
+    Pictures are upright: turned and mirrored as the EXIF orientation says. Palettes become RGB; CMYK and Lab become
+    sRGB, through the file's profile where it has one; 16 bits are scaled to 8.
+
+    Args:
+        source: the path of a file, its bytes, or a file object.
+        frames: ``first`` or ``all`` frames of an animation or pages of a TIFF file.
+        partial: read a JPEG that was cut short as far as it decodes.
+        max_megapixels: size from which a picture is refused before it is decoded.
 
     Raises:
-        ImageError: naming the file, when it is missing, empty, truncated or no image.
+        ImageError: naming the file, when it is missing, empty, no image, damaged, too large, or has 32 bits a channel.
     """
     try:
-        with Image.open(path) as image:
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            if image.mode.startswith("I"):
-                return np.uint8(np.clip(np.asarray(image) >> 8, 0, 255))
-            if image.mode in ("1", "L", "LA"):
-                return np.asarray(image.convert("L"))
-            return np.asarray(image.convert("RGB"))
+        with _file(source) as file:
+            return _pictures(file, frames, partial, max_megapixels)
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except UNREADABLE as error:
-        raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
+        raise ImageError(f"{_name(source)}: no such file") from error
+    except ImageError as error:
+        raise ImageError(f"{_name(source)}: {error}") from error
+    except Exception as error:  # decoders raise all sorts of errors on bytes that mean to harm
+        raise ImageError(f"{_name(source)}: not a readable image ({_reason(error, source)})") from error
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -43,11 +95,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
         ImageError: naming the file, when it is no image.
     """
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file, _open(file) as image:
             width, height = image.size
             sideways = image.format != "TIFF" and orientation(image) in SIDEWAYS  # Pillow turns TIFF files itself
             return (width, height) if sideways else (height, width)
-    except UNREADABLE as error:
+    except Exception as error:  # as above
         raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
 
 
@@ -58,18 +110,213 @@ def orientation(image: Image.Image) -> int:
 
 
 def image_files(folder: str | Path) -> list[Path]:
-    """All image files below a folder, by extension, sorted; :class:`ImageError` when there are none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ImageError(f"{folder}: no such folder")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+    """All image files below a folder, sorted; :class:`ImageError` when there are none.
+
+    See :func:`find_images`.
+    """
+    files, _ = find_images(folder)
     if not files:
-        raise ImageError(f"{folder}: no image files (looked for {' '.join(EXTENSIONS)})")
+        raise ImageError(f"{folder}: no image files")
     return files
 
 
-def _reason(error: Exception, path) -> str:
+def find_images(folder: str | Path, *, recursive: bool = True) -> tuple[list[Path], dict[Path, str]]:
+    """The image files of a folder, sorted, and what else it holds, each with the reason why it is passed over.
+
+    A file is an image by its content, or by its extension (then it may turn out to be damaged). Hidden files and links
+    to folders are passed over.
+
+    Raises:
+        ImageError: when there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder")
+    files, others = [], {}
+
+    def unreadable(error: OSError):
+        others[Path(error.filename)] = f"unreadable folder ({error.strerror})"
+
+    for parent, subfolders, names in os.walk(folder, onerror=unreadable):
+        here = Path(parent)
+        for name in list(subfolders):
+            reason = "hidden" if name.startswith(".") else "a link to a folder" if (here / name).is_symlink() else None
+            if reason or not recursive:
+                others[here / name] = reason or "a subfolder"
+                subfolders.remove(name)
+        for path in (here / name for name in names):
+            if path.name.startswith("."):
+                others[path] = "hidden"
+            elif path.suffix.lower() in EXTENSIONS or is_image(path):
+                files.append(path)
+            else:
+                others[path] = "no image"
+    return sorted(files), dict(sorted(others.items()))
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file's content begins as that of an image."""
+    try:
+        with open(path, "rb") as file, _open(file):
+            return True
+    except Exception:  # as above
+        return False
+
+
+@contextlib.contextmanager
+def _file(source: Source) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield io.BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            yield file
+    else:
+        yield io.BytesIO(source.read())
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else str(getattr(source, "name", "the image"))
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Pillow's ``open`` for the formats of this package, without its limit on the number of pixels."""
+    brand = file.read(12)[4:]
+    file.seek(0)
+    if brand[:4] == b"ftyp" and brand[4:] in HEIF_BRANDS:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise ImageError('HEIC needs one more package: pip install "tfar[heic]"') from error
+        pillow_heif.register_heif_opener()
+    Image.init()
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float) -> list[Picture]:
+    image = _open(file)
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        raise ImageError(
+            f"{image.width}x{image.height} are {megapixels:.0f} megapixels; "
+            f"--max-megapixels {max_megapixels:g} is the limit"
+        )
+    notes = []
+    if image.format in ("JPEG", "MPO"):
+        file.seek(0)
+        data = file.read()
+        if _ends_early(data):
+            if not partial:
+                raise ImageError("cut short, its data end early; --partial restores what is there")
+            notes.append("cut short; restored as far as it decodes")
+            image = _open(io.BytesIO(data + EOI))
+    count = getattr(image, "n_frames", 1)
+    if count > 1 and frames == "first":
+        notes.append(f"{count} frames or pages, of which the first is taken (--frames all takes all)")
+    taken = ImageSequence.Iterator(image) if frames == "all" else [image]
+    return [_picture(frame, tuple(notes)) for frame in taken]
+
+
+def _ends_early(data: bytes) -> bool:
+    """Whether the coded data of a JPEG file end before its last block.
+
+    A decoder fills up what is missing and does not tell. So bits are put in before the end of the image: a decoder that
+    has all its blocks skips them, another one takes them for the blocks that it misses.
+    """
+    scan = _first_scan(data)
+    end = data.find(EOI, scan)
+    if end < 0:
+        return True
+    shown = [_thumbnail(part) for part in (data[: end + 2], data[:end] + b"\x55\xaa\x33" * 100 + EOI)]
+    return not np.array_equal(*shown)
+
+
+def _first_scan(data: bytes) -> int:
+    """Where the first scan of a JPEG file begins, after the segments of its header, one of which may hold a thumbnail."""
+    at = 2
+    while data[at : at + 2] != SOS:
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at] != 0xFF or length < 2:
+            return data.find(SOS)
+        at += 2 + length
+    return at
+
+
+def _thumbnail(data: bytes) -> np.ndarray:
+    """A JPEG file, decoded at an eighth of its size."""
+    image = _open(io.BytesIO(data))
+    image.draft(None, (image.width // 8, image.height // 8))
+    return np.asarray(image)
+
+
+def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
+    """The frame of an open image at which it stands."""
+    notes += _depth_notes(image)
+    image.load()
+    stored = {
+        "format": str(image.format),
+        "orientation": orientation(image),
+        "duration": image.info.get("duration") if getattr(image, "is_animated", False) else None,
+    }
+    try:
+        upright = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
+        metadata = metadata_of(image, upright)
+    except Exception:  # as above; the picture is worth more than what is said of it
+        upright, metadata = image, Metadata(profile=image.info.get("icc_profile") or b"")
+        notes += ("unreadable metadata dropped",)
+    if upright.mode in ("CMYK", "LAB"):
+        upright, how = _to_srgb(upright, metadata.profile)
+        notes += (how,)
+        metadata = dataclasses.replace(metadata, profile=_srgb())
+    pixels, alpha = _planes(upright)
+    return Picture(pixels, alpha, metadata, notes=notes, **stored)
+
+
+def _depth_notes(image: Image.Image) -> tuple[str, ...]:
+    """Refuses 32 bits a channel, whose range files do not tell, and notes 16 of them."""
+    raw = " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
+    deep = ";16" in raw or "65535" in raw
+    if image.mode == "F" or (image.mode == "I" and not deep):
+        raise ImageError("32 bits a channel, of a range that the file does not tell; convert it to 8 or 16 bits")
+    return ("16 bits a channel, restored from 8",) if deep or image.mode.startswith("I") else ()
+
+
+def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colors and opacity of a loaded image."""
+    if image.mode.startswith("I"):
+        return np.uint8(np.clip(np.asarray(image) >> 8, 0, 255)), None
+    gray = image.mode in ("1", "L", "LA", "La")
+    if image.has_transparency_data:
+        planes = np.asarray(image.convert("LA" if gray else "RGBA"))
+        colors = planes[..., 0] if gray else planes[..., :3]
+        return np.ascontiguousarray(colors), np.ascontiguousarray(planes[..., -1])
+    return np.asarray(image.convert("L" if gray else "RGB")), None
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
+    """CMYK or Lab as sRGB, and the line that says how."""
+    own = ImageCms.createProfile("LAB") if image.mode == "LAB" else None
+    try:
+        if profile:
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if own is not None:
+            converted = ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            return converted, f"{image.mode}, converted to sRGB{' through its profile' if profile else ''}"
+    except (ImageCms.PyCMSError, OSError):
+        pass
+    return image.convert("RGB"), f"{image.mode} without a usable profile, converted to RGB by the plain formula"
+
+
+def _srgb() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def _reason(error: Exception, source: Source) -> str:
     """The first line of an error, without the path that the message of tfar names already."""
     if isinstance(error, UnidentifiedImageError):
         return "unknown format"
-    return str(error).splitlines()[0].replace(f": {str(path)!r}", "") if str(error) else type(error).__name__
+    return str(error).splitlines()[0].replace(f": {str(source)!r}", "") if str(error) else type(error).__name__

@@ -1,41 +1,176 @@
 """Writing image files."""
 
+import io
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from tfar.errors import ImageError
+from tfar.images.metadata import Metadata
+from tfar.images.read import Picture, read_pictures
 from tfar.storage import write_atomically
 
-WRITABLE = {
-    ".png": {},
-    ".tif": {},
-    ".tiff": {},
-    ".bmp": {},
-    ".webp": {"lossless": True},
-    ".jpg": {"quality": 95, "subsampling": "4:4:4"},
-    ".jpeg": {"quality": 95, "subsampling": "4:4:4"},
+WRITABLE = {  # by extension: Pillow's name of the format
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".avif": "AVIF",
+    ".bmp": "BMP",
 }
+OPTIONS: dict[str, dict[str, Any]] = {
+    "WEBP": {"lossless": True, "exact": True},  # exact: colors under full transparency, too
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+}
+LOSSY = ("JPEG", "AVIF")
+OPAQUE = ("JPEG", "BMP")
+LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536}
+SEVERAL = ("PNG", "WEBP", "TIFF")  # of one size as an animation, or, TIFF, pages of any
 
 
 def write_image(path: str | Path, image: np.ndarray):
     """Write a uint8 image, RGB or gray, in the format of the extension; the file appears whole or not at all.
 
+    Errors as :func:`write_pictures`.
+    """
+    write_pictures(path, [Picture(image)])
+
+
+def write_pictures(path: str | Path, pictures: Sequence[Picture], *, verify: bool = False):
+    """Write a picture, or the frames or pages of one file, in the format of the extension.
+
+    The file appears whole or not at all. PNG, TIFF, BMP and WebP are lossless; JPEG and AVIF are of quality 95 without
+    subsampling. 16 bits a channel are written as PNG.
+
+    Args:
+        path: the file; one that exists is replaced.
+        pictures: one, or several for PNG, WebP and TIFF.
+        verify: read the file and compare before it takes its name.
+
     Raises:
-        ImageError: for an extension that is not in ``WRITABLE``, or a path that cannot be written.
+        ImageError: when the path cannot be written or its format cannot hold the pictures, and when ``verify`` finds
+            another picture.
     """
     path = Path(path)
-    check_writable(path)
+    form = format_of(path)
+    check_fits(path, form, pictures)
     if path.is_dir():
         raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
+
+    def write(part: Path):
+        with open(part, "w+b") as file:  # Pillow reads what it has written of a TIFF
+            encode(file, pictures, form)
+        if verify:
+            _check_same(part, pictures, lossless=form not in LOSSY)
+
     try:
-        write_atomically(path, lambda part: Image.fromarray(image).save(part, **WRITABLE[path.suffix.lower()]))
+        write_atomically(path, write)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def check_writable(path: Path):
-    """Raise :class:`ImageError` for a path whose extension is not in ``WRITABLE``."""
+def encode(file: BinaryIO, pictures: Sequence[Picture], form: str):
+    """Write pictures into an open file, as :func:`write_pictures` does; ``form`` is Pillow's name of the format."""
+    first = pictures[0]
+    if first.pixels.dtype == np.uint16:
+        file.write(_png_16(first))
+        return
+    images = [_image(picture) for picture in pictures]
+    options = OPTIONS.get(form, {}) | first.metadata.save_options(form, gray=images[0].mode in ("L", "LA"))
+    if len(images) > 1:
+        options |= {"save_all": True, "append_images": images[1:]}
+        if first.duration is not None:
+            options |= {"duration": [int(picture.duration or 0) for picture in pictures], "loop": 0}
+    images[0].save(file, form, **options)
+
+
+def format_of(path: Path) -> str:
+    """Pillow's name of the format of a file to write, by its extension; :class:`ImageError` for one not to write."""
     if path.suffix.lower() not in WRITABLE:
         raise ImageError(f"{path}: cannot write this format; use one of {' '.join(WRITABLE)}")
+    return WRITABLE[path.suffix.lower()]
+
+
+def check_fits(name: Any, form: str, pictures: Sequence[Picture]):
+    """Raise :class:`ImageError`, naming the file, when a format cannot hold the pictures."""
+    for picture in pictures:
+        height, width = picture.pixels.shape[:2]
+        if max(height, width) > LARGEST_SIDE.get(form, height + width):
+            raise ImageError(f"{name}: {form} holds at most {LARGEST_SIDE[form]} pixels a side, not {width}x{height}")
+        if picture.alpha is not None and form in OPAQUE:
+            raise ImageError(f"{name}: {form} has no transparency, which the picture has; choose another format")
+        if picture.pixels.dtype == np.uint16 and (form != "PNG" or len(pictures) > 1):
+            raise ImageError(f"{name}: 16 bits a channel are written as PNG, one picture a file")
+    if len(pictures) > 1:
+        if form not in SEVERAL:
+            raise ImageError(f"{name}: {form} holds one picture, not {len(pictures)}; choose png, webp or tiff")
+        if form != "TIFF" and len({picture.pixels.shape[:2] for picture in pictures}) > 1:
+            raise ImageError(f"{name}: pages of several sizes are written as TIFF only")
+
+
+def check_target(path: Path):
+    """Raise :class:`ImageError` for a path where no file can be made: its name too long, its folder not writable."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise ImageError(f"{path}: cannot be written ({folder} is no folder)")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ImageError(f"{path}: cannot be written (no permission in {folder})")
+    longest = os.pathconf(folder, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    if any(len(os.fsencode(part)) > longest for part in path.absolute().relative_to(folder).parts):
+        raise ImageError(f"{path}: cannot be written (the name is longer than {longest} bytes)")
+
+
+def _image(picture: Picture) -> Image.Image:
+    if picture.alpha is None:
+        return Image.fromarray(picture.pixels)
+    return Image.fromarray(np.dstack([picture.pixels, picture.alpha]))
+
+
+def _png_16(picture: Picture) -> bytes:
+    """A PNG file of 16 bits a channel, which Pillow does not write; its metadata are those that OpenCV writes."""
+    import cv2
+
+    planes = picture.pixels[..., ::-1] if picture.pixels.ndim == 3 else picture.pixels
+    if picture.alpha is not None:
+        planes = np.dstack([planes if planes.ndim == 3 else np.dstack([planes] * 3), picture.alpha])
+    kinds, chunks = _chunks(picture.metadata, gray=planes.ndim == 2)
+    written, coded = cv2.imencodeWithMetadata(".png", np.ascontiguousarray(planes), kinds, chunks)
+    if not written:
+        raise OSError("OpenCV could not encode it")
+    return coded.tobytes()
+
+
+def _chunks(metadata: Metadata, *, gray: bool) -> tuple[list[int], list[np.ndarray]]:
+    """OpenCV's kinds of metadata and the bytes of each."""
+    import cv2
+
+    options = metadata.save_options("WEBP", gray=gray)  # resolution and comment inside EXIF
+    exif = options["exif"].tobytes().removeprefix(b"Exif\x00\x00") if "exif" in options else b""
+    found = {
+        cv2.IMAGE_METADATA_EXIF: exif,
+        cv2.IMAGE_METADATA_XMP: options["xmp"] + b"\0" if "xmp" in options else b"",  # read as a C string
+        cv2.IMAGE_METADATA_ICCP: options.get("icc_profile", b""),
+    }
+    kinds = [kind for kind, data in found.items() if data]
+    return kinds, [np.frombuffer(found[kind], np.uint8) for kind in kinds]
+
+
+def _check_same(path: Path, pictures: Sequence[Picture], *, lossless: bool):
+    """Raise :class:`ImageError` when a file that was just written does not decode to its pictures."""
+    found = read_pictures(io.BytesIO(path.read_bytes()), frames="all", max_megapixels=float("inf"))
+    same = len(found) == len(pictures)
+    for written, picture in zip(found, pictures):
+        same &= written.pixels.shape[:2] == picture.pixels.shape[:2]
+        if same and lossless and picture.pixels.dtype == np.uint8 and written.pixels.ndim == picture.pixels.ndim:
+            same &= np.array_equal(written.pixels, picture.pixels)
+    if not same:
+        raise ImageError(f"{path}: what was written does not decode to the picture; nothing was replaced")

@@ -1,0 +1,100 @@
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+from scipy import fft
+from skimage import data
+
+from tfar import jpeg
+from tfar.images.read import read_pictures
+from tfar.restoration.projection import CodedLuma, coded_luma, project
+
+PHOTO = data.astronaut()[:85, 40:137]
+RNG = np.random.default_rng(0)
+
+
+def coefficients(plane):
+    blocks = plane[:80, :96].reshape(10, 8, 12, 8).swapaxes(1, 2).astype(float)
+    return fft.dctn(blocks - 128, axes=(-2, -1), norm="ortho")
+
+
+def luma(image):
+    return image.astype(float) @ [0.299, 0.587, 0.114] if image.ndim == 3 else image.astype(float)
+
+
+def excess(image, coded):
+    """By how much the coefficients of blocks without black and white lie outside the intervals."""
+    plane = coded.plane[:80, :96].reshape(10, 8, 12, 8).swapaxes(1, 2)
+    known = np.rint(coefficients(coded.plane) / coded.table) * coded.table
+    outside = np.abs(coefficients(luma(image)) - known) - coded.table / 2
+    return np.maximum(outside, 0)[~((plane == 0) | (plane == 255)).any(axis=(-2, -1))]
+
+
+@pytest.mark.parametrize("image", [PHOTO, PHOTO[..., 1]], ids=["color", "gray"])
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+def test_a_projection_lies_in_the_intervals(image, subsampling):
+    file = jpeg.encode(image, 30, subsampling)
+    coded = coded_luma(file)
+    wrong = np.uint8(np.clip(jpeg.decode(file) + RNG.normal(0, 12, image.shape), 1, 254))
+    moved = project(wrong, coded)
+    assert moved.shape == wrong.shape and moved.dtype == np.uint8
+    assert excess(wrong, coded).max() > 8
+    assert excess(moved, coded).max() < 3.5  # the rounding of 64 pixels
+    assert np.sqrt(np.mean(excess(moved, coded) ** 2)) < 0.15
+    np.testing.assert_array_equal(moved[80:], wrong[80:])
+    np.testing.assert_array_equal(moved[:, 96:], wrong[:, 96:])
+
+
+def test_the_decoded_jpeg_and_the_original_stay():
+    file = jpeg.encode(PHOTO, 30)
+    for image, most in ((jpeg.decode(file), 0), (PHOTO, 0.01)):
+        assert np.mean(project(image, coded_luma(file)) != image) <= most
+
+
+def test_16_bits_are_projected_as_8():
+    file = jpeg.encode(PHOTO, 30)
+    wrong = np.uint8(np.clip(jpeg.decode(file) + RNG.normal(0, 12, PHOTO.shape), 1, 254))
+    moved = project(np.uint16(wrong) * 257, coded_luma(file))
+    assert moved.dtype == np.uint16
+    np.testing.assert_allclose(moved / 257, project(wrong, coded_luma(file)), atol=0.51)
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_turned_files(value):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = value
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).save(buffer, "JPEG", quality=30, exif=exif)
+    [picture] = read_pictures(buffer.getvalue())
+    assert picture.orientation == value
+    coded = coded_luma(buffer.getvalue(), picture.orientation)
+    np.testing.assert_array_equal(project(picture.pixels, coded), picture.pixels)
+    upside = dataclasses.replace(coded, orientation=4 if value == 2 else 2 if value < 5 else 7 if value == 5 else 5)
+    assert np.mean(project(picture.pixels, upside) != picture.pixels) > 0.5
+
+
+def test_blocks_of_black_and_white_are_left_alone():
+    plane = np.full((16, 8), 100, np.uint8)
+    plane[3, 3] = 255
+    restored = np.full((16, 8), 160, np.uint8)
+    moved = project(restored, CodedLuma(plane, np.full((8, 8), 16, np.float32)))
+    assert (moved[:8] == 160).all() and (moved[8:] == 101).all()  # -224 in steps of 16, and half a step: 128 - 216 / 8
+
+
+def test_files_without_luma_of_their_own():
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).save(buffer, "PNG")
+    assert coded_luma(buffer.getvalue()) is None
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).convert("CMYK").save(buffer, "JPEG")
+    assert coded_luma(buffer.getvalue()) is None
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).save(buffer, "JPEG", keep_rgb=True)
+    assert coded_luma(buffer.getvalue()) is None
+
+
+def test_sizes_must_agree():
+    with pytest.raises(ValueError, match="differ in size"):
+        project(PHOTO, CodedLuma(np.zeros((8, 8), np.uint8), np.ones((8, 8), np.float32)))

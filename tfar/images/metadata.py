@@ -1,0 +1,143 @@
+"""What an image file says besides its pixels, and the note by which tfar knows its own results."""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+COMMENT = "Comment"  # the text of a PNG that a JPEG's comment becomes
+XMP_TAG, PROFILE_TAG = 700, 34675  # of TIFF
+NOTE_START = "tfar "
+TIFF_LAYOUT = range(254, 330)  # TIFF tags that say how the pixels lie in their file
+TIFF_TEXTS = {  # those among them that describe the picture
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What goes from a file to the file of its restored picture.
+
+    Attributes:
+        exif: EXIF as Pillow takes it (a TIFF structure), of an upright picture, without a thumbnail.
+        xmp: an XMP packet.
+        profile: the ICC profile of the pixels' colors.
+        resolution: dots per inch, horizontal and vertical.
+        texts: keyword -> text, as in PNG files; the comment of a JPEG is ``Comment``.
+    """
+
+    exif: bytes = b""
+    xmp: bytes = b""
+    profile: bytes = b""
+    resolution: tuple[float, float] | None = None
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def stripped(self) -> "Metadata":
+        """The color profile alone, without which the colors would be others."""
+        return Metadata(profile=self.profile)
+
+    @property
+    def note(self) -> str | None:
+        """What :meth:`with_note` has written, or None."""
+        value = _parsed(self.exif).get(ExifTags.Base.ProcessingSoftware)
+        return value if isinstance(value, str) and value.startswith(NOTE_START) else None
+
+    def with_note(self, version: str, preset: str) -> "Metadata":
+        """Say in EXIF's ProcessingSoftware which version of tfar and which preset made the picture."""
+        exif = _parsed(self.exif)
+        exif[ExifTags.Base.ProcessingSoftware] = f"{NOTE_START}{version}, preset {preset}"
+        return dataclasses.replace(self, exif=exif.tobytes())
+
+    def save_options(self, form: str, *, gray: bool) -> dict[str, Any]:
+        """The arguments of Pillow's ``save`` that write all of this that a format holds.
+
+        Args:
+            form: Pillow's name of the format: JPEG, PNG, WEBP, TIFF, AVIF or BMP.
+            gray: whether the pixels are written in one channel; a profile of another kind of color is left out.
+        """
+        resolution = {"dpi": self.resolution} if self.resolution else {}
+        if form == "BMP":
+            return resolution
+        options: dict[str, Any] = dict(resolution)
+        if self.profile and _is_gray(self.profile) == gray:
+            options["icc_profile"] = self.profile
+        exif = _parsed(self.exif)
+        if form in ("WEBP", "AVIF", "TIFF"):
+            self._put_into(exif)
+        if form == "TIFF" and self.xmp:
+            exif[XMP_TAG] = self.xmp
+        elif form != "PNG" and self.xmp:
+            options["xmp"] = self.xmp
+        if len(exif):
+            options["exif"] = exif
+        if form == "PNG":
+            options["pnginfo"] = self._png_texts()
+        if form == "JPEG" and COMMENT in self.texts:
+            options["comment"] = self.texts[COMMENT]
+        return options
+
+    def _put_into(self, exif: Image.Exif):
+        """Resolution and comment, for formats that have no other place for them."""
+        if self.resolution and ExifTags.Base.XResolution not in exif:
+            exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = self.resolution
+            exif[ExifTags.Base.ResolutionUnit] = 2  # inches
+        if COMMENT in self.texts and ExifTags.Base.ImageDescription not in exif:
+            exif[ExifTags.Base.ImageDescription] = self.texts[COMMENT]
+
+    def _png_texts(self) -> PngImagePlugin.PngInfo:
+        chunks = PngImagePlugin.PngInfo()
+        for keyword, text in self.texts.items():
+            chunks.add_itxt(keyword, text)
+        if self.xmp:
+            chunks.add_itxt("XML:com.adobe.xmp", self.xmp.decode("utf-8", "replace"))
+        return chunks
+
+
+def metadata_of(image: Image.Image, upright: Image.Image) -> Metadata:
+    """The metadata of an open image; EXIF and XMP, which tell how it is turned, are those of the upright copy."""
+    exif = upright.getexif()
+    if image.format == "TIFF":
+        for tag in [tag for tag in exif if tag in (XMP_TAG, PROFILE_TAG) or _is_layout(tag)]:
+            del exif[tag]
+    xmp = upright.info.get("xmp") or upright.info.get("XML:com.adobe.xmp") or _tiff_tag(image, XMP_TAG) or b""
+    texts = {key: str(text) for key, text in getattr(image, "text", {}).items() if key != "XML:com.adobe.xmp"}
+    if comment := image.info.get("comment"):
+        texts[COMMENT] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+    resolution = image.info.get("dpi")
+    return Metadata(
+        exif=exif.tobytes() if len(exif) else b"",
+        xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),
+        profile=image.info.get("icc_profile") or b"",
+        resolution=(float(resolution[0]), float(resolution[1])) if resolution and all(resolution) else None,
+        texts=texts,
+    )
+
+
+def _parsed(exif: bytes) -> Image.Exif:
+    parsed = Image.Exif()
+    if exif:
+        parsed.load(exif)
+    return parsed
+
+
+def _is_layout(tag: int) -> bool:
+    return tag in TIFF_LAYOUT and tag not in TIFF_TEXTS
+
+
+def _tiff_tag(image: Image.Image, tag: int):
+    return image.tag_v2.get(tag) if image.format == "TIFF" else None
+
+
+def _is_gray(profile: bytes) -> bool:
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip() == "GRAY"
+    except OSError:
+        return False
