@@ -2,10 +2,11 @@
 
 Example:
     restored = tfar.restore("photo.jpg")  # uint8 array (H, W, 3) or (H, W)
-    restored = tfar.restore(array, preset="region-aware-q10", layer="base")  # uint8 array in, same shape out
+    restored = tfar.restore(array, preset="region-aware-q10", layer="base")  # an array in, the same shape out
+    restorer = tfar.Restorer("general")  # keeps its network: restorer(array), from as many threads as you like
 """
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,26 +26,29 @@ def __getattr__(name: str):
     return Restorer
 
 
-def restore(
-    image: np.ndarray | str | Path, *, preset: str | Path = presets.DEFAULT, layer: str | None = None, seed: int = 0
-) -> np.ndarray:
+def restore(image: Any, *, preset=presets.DEFAULT, **dials: Any) -> np.ndarray:
     """Restore an image that JPEG has damaged.
 
     Args:
-        image: uint8 array ``(H, W, 3)`` RGB or ``(H, W)`` gray, from 1x1 pixel up, or the path of an image file.
+        image: the path of an image file, its bytes, a file object, or a PIL image; or an array (or a tensor)
+            ``(H, W, 3)`` RGB, ``(H, W)`` or ``(H, W, 1)`` gray, or with opacity ``(H, W, 4)`` or ``(H, W, 2)``, from
+            1x1 pixel up: uint8, or float in [0, 1], of which 8 bits are restored.
         preset: name of a preset, folder of a run, or ``.keras`` file.
-        layer: ``fused`` (default), ``base`` (most faithful) or ``texture`` (most texture) of a region-aware preset.
-        seed: of the noise of a one-to-many preset; another seed gives another restoration.
+        dials: as of :class:`Restorer`: ``layer``, ``seed``, ``texture``, ``strength``, ``ensemble``, ``engine``,
+            ``exact``.
 
     Returns:
-        The restored image, uint8, of the same shape.
+        The restored image: uint8, of a float array float32 in [0, 1]. Arrays keep their shape; pictures of files and of
+        PIL are upright, ``(H, W, 3)`` or ``(H, W)``, with one channel more where they have opacity, which is kept.
 
     Raises:
-        ImageError: when the file is no readable image, or the array has another dtype or shape.
+        ImageError: when the file is no readable image, or the array has another type, range or shape.
         CheckpointError: when there is no such preset.
+        ValueError: for a dial that does not exist or cannot have that value.
     """
-    from tfar.images.read import read_image
+    from tfar.images.arrays import planes_of, with_opacity
     from tfar.restoration.restorer import Restorer
 
-    pixels = image if isinstance(image, np.ndarray) else read_image(image)
-    return Restorer(load(preset), layer, seed=seed)(pixels)
+    colors, opacity, is_float = planes_of(image)
+    restored = Restorer(preset, **dials)(colors, depth=16 if is_float else 8)
+    return with_opacity(np.float32(restored / 65535) if is_float else restored, opacity)

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import io
+import sys
 import warnings
 
 from tfar import __version__
@@ -12,7 +14,13 @@ COMMANDS = ("restore", "train", "evaluate", "study", "compare", "export", "prese
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line and return its exit code: 0, or 2 after one line on stderr that says what was wrong."""
+    """Run a command line and return its exit code.
+
+    It is 0, 2 after a line on stderr that says what was wrong, or 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be of any bytes
     options = _parser().parse_args(arguments)
     return exit_code(options.run_command, options)
 
@@ -27,6 +35,9 @@ def exit_code(command, options: argparse.Namespace) -> int:
         return 2
     except BrokenPipeError:
         return 2
+    except KeyboardInterrupt:
+        print_error("tfar: interrupted")
+        return 130
     except OSError as error:
         print_error(f"tfar: {error.filename or 'error'}: {error.strerror or error}")
         return 2

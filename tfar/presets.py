@@ -4,6 +4,7 @@ Each is a folder ``saved_models/NAME`` with model.keras, recipe.json, metrics.js
 """
 
 import functools
+import json
 from pathlib import Path
 
 from tfar.errors import CheckpointError
@@ -28,6 +29,16 @@ def card(name: str) -> str:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such model card")
     return path.read_text(encoding="utf-8")
+
+
+def qualities(name: str | Path) -> tuple[int, int] | None:
+    """Lowest and highest JPEG quality that a preset or run was trained for; None where its recipe is not at hand."""
+    try:
+        recipe = json.loads((model_file(name).parent / "recipe.json").read_text(encoding="utf-8"))
+        low, high = recipe.get("base", recipe)["data"]["quality"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return low, high
 
 
 def load(name: str | Path = DEFAULT):

@@ -1,7 +1,8 @@
 """Tables, errors and progress as a terminal shows them best; plain text where the output goes elsewhere."""
 
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 
 def print_tables(markdown: str):
@@ -27,9 +28,30 @@ def print_error(line: str):
 
 def track(items: Iterable, total: int, what: str) -> Iterator:
     """The items, with a progress bar and the time left on stderr where that is a terminal."""
+    with _bar(what) as progress:
+        yield from progress.track(items, total=total)
+
+
+@contextlib.contextmanager
+def parts_bar(total: int, what: str) -> Iterator[Callable[[object, float], None]]:
+    """A progress bar of several items, of which parts are done; on stderr where that is a terminal.
+
+    Yields a function that takes an item and the share of it that is done, 0 to 1.
+    """
+    shares: dict[object, float] = {}
+    with _bar(what) as progress:
+        task = progress.add_task(what, total=total)
+
+        def show(item: object, share: float):
+            shares[item] = share
+            progress.update(task, completed=round(sum(shares.values()), 2))
+
+        yield show
+
+
+def _bar(what: str):
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        yield from progress.track(items, total=total)
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)

@@ -1,7 +1,11 @@
+import io
+import time
+
+import cv2
 import numpy as np
 import pytest
 from helpers import warned
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from tfar import jpeg
 from tfar.data import sources
@@ -14,9 +18,18 @@ GRAY = RNG.integers(0, 256, (40, 50), dtype=np.uint8)
 GRAY_16 = RNG.integers(0, 1 << 16, (40, 50), dtype=np.uint16)
 
 
+LOSSLESS = {"WEBP": {"lossless": True, "exact": True}}
+
+
 def save(path, image, **options):
     Image.fromarray(image).save(path, **options)
     return path
+
+
+def coded(image, form, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, form, **options)
+    return buffer.getvalue()
 
 
 def test_reads_rgb(tmp_path):
@@ -101,24 +114,242 @@ def test_a_folder_is_no_image(tmp_path):
         read.read_image(tmp_path)
 
 
-def test_an_image_of_too_many_pixels_is_named(tmp_path, monkeypatch):
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     path = save(tmp_path / "huge.png", COLOR)
-    save(tmp_path / "small.png", COLOR[:20, :20])
+    path.write_bytes(path.read_bytes()[:60])  # the header only
+    with pytest.raises(ImageError, match="huge.png: 50x40 are 0 megapixels; --max-megapixels 0.0019 is the limit"):
+        read.read_pictures(path, max_megapixels=0.0019)
+    with pytest.raises(ImageError, match="huge.png: not a readable image"):
+        read.read_pictures(path, max_megapixels=0.002)
+
+
+def test_pillow_limit_on_pixels_does_not_matter_and_stays(tmp_path, monkeypatch):
+    path = save(tmp_path / "large.png", COLOR)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 800)
-    with pytest.raises(ImageError, match="huge.png"):
-        read.read_image(path)
+    np.testing.assert_array_equal(read.read_image(path), COLOR)
+    assert read.image_size(path) == (40, 50)
+    assert Image.MAX_IMAGE_PIXELS == 800
+
+
+def test_unreadable_images_are_left_out_of_the_training(tmp_path):
+    path = save(tmp_path / "bad.png", COLOR)
+    path.write_bytes(path.read_bytes()[:20])
+    save(tmp_path / "good.png", COLOR)
     (training, _), messages = warned(sources.load_split, str(tmp_path), 0.0, 16)
-    assert [image.name for image in training] == [str(tmp_path / "small.png")]
+    assert [image.name for image in training] == [str(tmp_path / "good.png")]
     assert len(messages) == 1 and str(path) in messages[0]
 
 
-def test_image_files_are_found_in_all_subfolders_by_extension(tmp_path):
-    for name in ("b.JPG", "sub/a.png", "sub/deeper/c.tiff", "notes.txt", "sub/d.png.part"):
+def test_images_are_found_in_all_subfolders_by_content_and_by_extension(tmp_path):
+    images = ["b.JPG", "empty.heic", "no extension", "sub/a.png", "sub/deeper/c.tiff", "sub/wrong.txt"]
+    others = {
+        ".hidden.png": "hidden",
+        ".part-1-a.png": "hidden",
+        "._a.jpg": "hidden",
+        ".thumbnails": "hidden",
+        "notes.txt": "no image",
+        "folder.png/link": "a link to a folder",
+    }
+    for name in [*images, *others]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    found = read.image_files(tmp_path)
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["b.JPG", "sub/a.png", "sub/deeper/c.tiff"]
+        Image.fromarray(COLOR).save(tmp_path / name, "PNG")
+    for name in (".thumbnails", "folder.png/link"):
+        (tmp_path / name).unlink()
+    (tmp_path / ".thumbnails").mkdir()
+    save(tmp_path / ".thumbnails" / "a.png", COLOR)
+    (tmp_path / "folder.png" / "link").symlink_to(tmp_path)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "empty.heic").write_bytes(b"")
+    found, passed = read.find_images(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in found] == images
+    assert {str(path.relative_to(tmp_path)): reason for path, reason in passed.items()} == others
+    assert read.image_files(tmp_path) == found
+    found, passed = read.find_images(tmp_path, recursive=False)
+    assert [path.name for path in found] == images[:3]
+    assert passed[tmp_path / "sub"] == passed[tmp_path / "folder.png"] == "a subfolder"
+
+
+def test_unreadable_folders_are_told(tmp_path, monkeypatch):
+    save(tmp_path / "a.png", COLOR)
+    (tmp_path / "closed").mkdir()
+    scan = read.os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(read.os, "scandir", refuse)
+    assert read.find_images(tmp_path) == (
+        [tmp_path / "a.png"],
+        {tmp_path / "closed": "unreadable folder (Permission denied)"},
+    )
+
+
+# What a file holds besides colors.
+
+ALPHA = RNG.integers(0, 256, (40, 50), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+def test_opacity_is_kept(image, form):
+    [picture] = read.read_pictures(coded(np.dstack([image, ALPHA]), form, **LOSSLESS.get(form, {})))
+    np.testing.assert_array_equal(picture.alpha, ALPHA)
+    expected = image if image.ndim == 3 or form != "WEBP" else np.dstack([image] * 3)
+    np.testing.assert_array_equal(picture.pixels, expected)
+
+
+def test_a_transparent_palette_and_a_transparent_color():
+    indices = Image.fromarray(GRAY % 3, "P")
+    indices.putpalette([255, 0, 0, 0, 128, 0, 7, 8, 9])
+    buffer = io.BytesIO()
+    indices.save(buffer, "PNG", transparency=1)
+    [picture] = read.read_pictures(buffer.getvalue())
+    np.testing.assert_array_equal(picture.pixels, np.uint8([[255, 0, 0], [0, 128, 0], [7, 8, 9]])[GRAY % 3])
+    np.testing.assert_array_equal(picture.alpha, np.where(GRAY % 3 == 1, 0, 255))
+    [picture] = read.read_pictures(coded(GRAY, "PNG", transparency=int(GRAY[0, 0])))
+    np.testing.assert_array_equal(picture.alpha, np.where(GRAY == GRAY[0, 0], 0, 255))
+    assert picture.pixels.ndim == 2
+    [picture] = read.read_pictures(coded(COLOR, "PNG"))
+    assert picture.alpha is None
+
+
+@pytest.mark.parametrize("extension", [".png", ".tiff", ".pnm"])
+@pytest.mark.parametrize("image", [GRAY_16, np.dstack([GRAY_16] * 3)], ids=["gray", "color"])
+def test_16_bits_are_told(extension, image):
+    data = cv2.imencode(extension, image)[1].tobytes()
+    [picture] = read.read_pictures(data)
+    assert picture.notes == ("16 bits a channel, restored from 8",)
+    np.testing.assert_allclose(np.float32(picture.pixels), image // 256, atol=1)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_32_bits_are_refused(tmp_path, kind):
+    path = save(tmp_path / "a.tif", GRAY.astype(kind))
+    with pytest.raises(ImageError, match=f"{path}: 32 bits a channel"):
+        read.read_image(path)
+
+
+def test_cmyk_is_converted_through_its_profile_and_said():
+    buffer = io.BytesIO()
+    Image.new("CMYK", (50, 40), (0, 255, 255, 0)).save(buffer, "TIFF")
+    [picture] = read.read_pictures(buffer.getvalue())
+    assert picture.notes == ("CMYK without a usable profile, converted to RGB by the plain formula",)
+    lab = io.BytesIO()
+    ImageCms.profileToProfile(
+        Image.fromarray(COLOR),
+        ImageCms.createProfile("sRGB"),
+        ImageCms.createProfile("LAB"),
+        outputMode="LAB",
+    ).save(lab, "TIFF")
+    [picture] = read.read_pictures(lab.getvalue())
+    assert picture.notes == ("LAB, converted to sRGB through its profile",)
+    assert ImageCms.ImageCmsProfile(io.BytesIO(picture.metadata.profile)).profile.xcolor_space == "RGB "
+    assert np.median(np.abs(np.int16(picture.pixels) - COLOR)) <= 3
+
+
+def animation(form, **options):
+    frames = [Image.fromarray(np.roll(COLOR, 7 * i, axis=1)) for i in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:], **LOSSLESS.get(form, {}), **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
+def test_frames_and_pages(form):
+    timing = {} if form == "TIFF" else {"duration": [40, 50, 60]}
+    data = animation(form, **timing)
+    [picture] = read.read_pictures(data)
+    assert picture.notes == ("3 frames or pages, of which the first is taken (--frames all takes all)",)
+    np.testing.assert_array_equal(picture.pixels, COLOR)
+    pictures = read.read_pictures(data, frames="all")
+    assert [picture.duration for picture in pictures] == timing.get("duration", [None] * 3)
+    for i, picture in enumerate(pictures):
+        assert picture.notes == ()
+        np.testing.assert_array_equal(picture.pixels, np.roll(COLOR, 7 * i, axis=1))
+
+
+# JPEG data that end early.
+
+
+def damaged(how):
+    whole = jpeg.encode(COLOR, 90)
+    return {
+        "cut": whole[: len(whole) * 2 // 3],
+        "cut, with an end": whole[: len(whole) * 2 // 3] + b"\xff\xd9",
+        "a header only": whole[: whole.index(b"\xff\xda") + 14] + b"\xff\xd9",
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["cut", "cut, with an end", "a header only"])
+@pytest.mark.parametrize("form", ["baseline", "progressive", "with a thumbnail"])
+def test_jpegs_that_end_early(how, form):
+    data = damaged(how)
+    if form == "progressive":
+        whole = coded(COLOR, "JPEG", quality=90, progressive=True)
+        scan = whole.index(b"\xff\xda") + 14
+        data = whole[: scan + 40] + (b"" if how == "cut" else b"\xff\xd9")
+    elif form == "with a thumbnail":
+        data = data[:2] + b"\xff\xe5" + (len(whole := jpeg.encode(GRAY, 30)) + 2).to_bytes(2, "big") + whole + data[2:]
+    with pytest.raises(ImageError, match="cut short, its data end early; --partial restores what is there"):
+        read.read_image(data)
+    [picture] = read.read_pictures(data, partial=True)
+    assert picture.notes == ("cut short; restored as far as it decodes",)
+    assert picture.pixels.shape == COLOR.shape
+    if how != "a header only" and form != "progressive":
+        np.testing.assert_array_equal(picture.pixels[:8], jpeg.compress(COLOR, 90)[:8])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"optimize": True}], ids=str
+)
+@pytest.mark.parametrize("image", [COLOR, GRAY, COLOR[:1, :1], COLOR[:9, :17]], ids=lambda image: str(image.shape))
+def test_whole_jpegs_are_whole(options, image):
+    data = coded(image, "JPEG", quality=50, **options)
+    for whole in (data, data + b"a film that a phone appends \xff\xd9 with an end of its own"):
+        assert read.read_pictures(whole)[0].notes == ()
+
+
+def test_a_large_size_over_little_data_is_found_out_at_once():
+    data = bytearray(damaged("a header only"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = (9000).to_bytes(2, "big") * 2
+    begun = time.process_time()
+    with pytest.raises(ImageError, match="cut short"):
+        read.read_image(bytes(data))
+    assert time.process_time() - begun < 5
+
+
+# Metadata.
+
+
+def exif_of(**tags):
+    exif = Image.Exif()
+    for name, value in tags.items():
+        exif[getattr(ExifTags.Base, name)] = value
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2020:01:02 03:04:05"
+    return exif
+
+
+def test_a_metadata_block_that_means_to_harm_does_not_keep_the_picture_away(monkeypatch):
+    def fail(*_):
+        raise KeyError("no such tag")
+
+    monkeypatch.setattr(read, "metadata_of", fail)
+    [picture] = read.read_pictures(coded(COLOR, "PNG"))
+    np.testing.assert_array_equal(picture.pixels, COLOR)
+    assert picture.notes == ("unreadable metadata dropped",)
+
+
+def test_a_thumbnail_of_the_old_picture_is_dropped():
+    tiff = b"MM\0*\0\0\0\x08" + b"\0\1\1\x0f\0\2\0\0\0\4CAM\0" + b"\0\0\0\x1a"  # Make, then IFD 1
+    thumbnail = jpeg.encode(GRAY, 10)
+    tiff += b"\0\2" + b"\2\1\0\4\0\0\0\1\0\0\0\x38" + b"\2\2\0\4\0\0\0\1" + len(thumbnail).to_bytes(4, "big")
+    tiff += b"\0\0\0\0" + thumbnail
+    [picture] = read.read_pictures(coded(COLOR, "JPEG", exif=b"Exif\0\0" + tiff))
+    assert b"CAM" in picture.metadata.exif and thumbnail[:40] not in picture.metadata.exif
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -1,16 +1,24 @@
+import dataclasses
+import struct
+
+import cv2
 import numpy as np
 import pytest
 from helpers import files_below, save_image
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 from skimage import data
 
 from tfar.errors import ImageError
-from tfar.images.read import read_image
-from tfar.images.write import WRITABLE, write_image
+from tfar.images import write
+from tfar.images.metadata import COMMENT, Metadata
+from tfar.images.read import Picture, read_image, read_pictures
+from tfar.images.write import WRITABLE, check_target, write_image, write_pictures
 
 COLOR = data.astronaut()[:33, :41]
 GRAY = data.camera()[:33, :41]
-LOSSY = (".jpg", ".jpeg")
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".avif")
+RNG = np.random.default_rng(0)
+ALPHA = RNG.integers(0, 256, COLOR.shape[:2], dtype=np.uint8)
 
 
 @pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
@@ -20,10 +28,10 @@ def test_every_format(tmp_path, extension, image):
     write_image(path, image)
     assert files_below(tmp_path) == [f"new/image{extension}"]
     found = read_image(path)
-    if extension == ".webp" and image is GRAY:
-        found = found[..., 0]  # WebP has no gray
+    if extension in (".webp", ".avif") and image is GRAY:
+        found = found[..., 0]  # these have no gray
     assert found.shape == image.shape
-    assert abs(np.int16(found) - image).max() <= (12 if extension in LOSSY else 0)
+    assert abs(np.int16(found) - image).max() <= (14 if extension in LOSSY else 0)
 
 
 def test_jpeg_keeps_the_full_chroma(tmp_path):
@@ -56,8 +64,8 @@ def test_folder_in_place_of_the_file(tmp_path):
 def test_interrupted_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
     path = save_image(tmp_path / "image.png", GRAY)
 
-    def fill_disk(image, part, **_):
-        part.write_bytes(b"half")
+    def fill_disk(image, part, *_, **__):
+        part.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fill_disk)
@@ -65,3 +73,168 @@ def test_interrupted_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch
         write_image(path, COLOR)
     assert files_below(tmp_path) == ["image.png"]
     np.testing.assert_array_equal(read_image(path), GRAY)
+
+
+def gray_profile():
+    """The smallest ICC profile of gray: a header, a white point and a tone curve."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, 563) + b"\0\0"
+    tags = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 14)
+    header = struct.pack(">I4sI4s4s4s", 192, b"\0\0\0\0", 0x02400000, b"mntr", b"GRAY", b"XYZ ") + bytes(12) + b"acsp"
+    header += bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return header + tags + white + curve
+
+
+GRAY_PROFILE = gray_profile()
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def metadata():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2020:01:02 03:04:05"
+    return Metadata(
+        exif=exif.tobytes(),
+        xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
+        profile=SRGB,
+        resolution=(300.0, 150.0),
+        texts={COMMENT: "a comment"},
+    ).with_note("1.2.3", "general")
+
+
+def exif_of(found):
+    exif = Image.Exif()
+    exif.load(found.exif)
+    return exif
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("extension", [".png", ".tif", ".webp", ".jpg", ".avif"])
+def test_metadata_are_kept(tmp_path, extension, depth):
+    pixels = COLOR if depth == 8 else np.uint16(COLOR) * 257
+    path = tmp_path / f"image{extension if depth == 8 else '.png'}"
+    write_pictures(path, [Picture(pixels, metadata=metadata())], verify=True)
+    found = read_pictures(path)[0].metadata
+    assert found.note == "tfar 1.2.3, preset general"
+    exif = exif_of(found)
+    assert exif[ExifTags.Base.Make] == "Camera"
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+    assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "2020:01:02 03:04:05"
+    assert (found.xmp, found.profile) == (metadata().xmp, metadata().profile)
+    if extension in (".png", ".tif", ".jpg") and depth == 8:
+        assert found.resolution == pytest.approx((300, 150), abs=0.02)
+    else:
+        assert (exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution]) == (300, 150)
+    if extension in (".png", ".jpg") and depth == 8:
+        assert found.texts == {COMMENT: "a comment"}
+    else:
+        assert exif[ExifTags.Base.ImageDescription] == "a comment"
+
+
+def test_what_is_stripped(tmp_path):
+    write_pictures(tmp_path / "a.png", [Picture(COLOR, metadata=metadata().stripped())])
+    found = read_pictures(tmp_path / "a.png")[0].metadata
+    assert found == Metadata(profile=metadata().profile)
+
+
+def test_metadata_survive_from_format_to_format(tmp_path):
+    write_pictures(tmp_path / "a.jpg", [Picture(COLOR, metadata=metadata())])
+    for before, after in (("a.jpg", "b.tif"), ("b.tif", "c.png"), ("c.png", "d.webp"), ("d.webp", "e.jpg")):
+        write_pictures(tmp_path / after, read_pictures(tmp_path / before))
+    found = read_pictures(tmp_path / "e.jpg")[0].metadata
+    assert (found.note, found.xmp, found.profile) == (metadata().note, metadata().xmp, metadata().profile)
+    assert exif_of(found).get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+
+def test_a_profile_for_gray_is_not_given_to_colors(tmp_path):
+    gray = metadata()
+    curves = dataclasses.replace(gray, profile=GRAY_PROFILE)
+    for extension, image, kept in ((".png", GRAY, True), (".webp", GRAY, False), (".png", COLOR, False)):
+        write_pictures(tmp_path / f"a{extension}", [Picture(image, metadata=curves)])
+        assert (read_pictures(tmp_path / f"a{extension}")[0].metadata.profile == GRAY_PROFILE) == kept
+
+
+@pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
+@pytest.mark.parametrize("extension", [".png", ".tif", ".webp"])
+def test_opacity_is_kept_and_so_are_hidden_colors(tmp_path, extension, image):
+    path = tmp_path / f"image{extension}"
+    alpha = np.where(ALPHA < 128, 0, ALPHA)
+    write_pictures(path, [Picture(image, np.uint8(alpha))], verify=True)
+    [found] = read_pictures(path)
+    np.testing.assert_array_equal(found.alpha, alpha)
+    np.testing.assert_array_equal(found.pixels if found.pixels.ndim == image.ndim else found.pixels[..., 0], image)
+
+
+@pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
+@pytest.mark.parametrize("alpha", [None, ALPHA], ids=["opaque", "opacity"])
+def test_16_bits_are_written(tmp_path, image, alpha):
+    deep = np.uint16(image) * 256 + 77
+    opacity = None if alpha is None else np.uint16(alpha) * 257
+    write_pictures(tmp_path / "a.png", [Picture(deep, opacity)])
+    found = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    colors = found[..., 2::-1] if found.ndim == 3 else found
+    np.testing.assert_array_equal(colors, deep if colors.ndim == deep.ndim else np.dstack([deep] * 3))
+    if alpha is not None:
+        np.testing.assert_array_equal(found[..., 3], opacity)
+
+
+@pytest.mark.parametrize("extension", [".png", ".webp", ".tif"])
+def test_frames_are_written_with_their_times(tmp_path, extension):
+    frames = [Picture(np.roll(COLOR, 9 * i, axis=1), duration=50.0 + 10 * i) for i in range(3)]
+    write_pictures(tmp_path / f"a{extension}", frames, verify=True)
+    found = read_pictures(tmp_path / f"a{extension}", frames="all")
+    for frame, written in zip(frames, found, strict=True):
+        np.testing.assert_array_equal(written.pixels, frame.pixels)
+        assert written.duration == (None if extension == ".tif" else frame.duration)
+
+
+WIDE = np.broadcast_to(np.uint8(0), (2, 16384))
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "message"),
+    [
+        ("a.webp", [Picture(WIDE)], "a.webp: WEBP holds at most 16383 pixels a side, not 16384x2"),
+        ("a.jpg", [Picture(np.broadcast_to(np.uint8(0), (65501, 1)))], "JPEG holds at most 65500 pixels a side"),
+        ("a.jpg", [Picture(COLOR, ALPHA)], "JPEG has no transparency, which the picture has; choose another format"),
+        ("a.bmp", [Picture(COLOR, ALPHA)], "BMP has no transparency"),
+        ("a.webp", [Picture(np.uint16(COLOR))], "16 bits a channel are written as PNG"),
+        ("a.jpg", [Picture(COLOR)] * 2, "JPEG holds one picture, not 2; choose png, webp or tiff"),
+        ("a.webp", [Picture(COLOR), Picture(COLOR[1:])], "pages of several sizes are written as TIFF only"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_format_cannot_hold(tmp_path, name, pictures, message):
+    with pytest.raises(ImageError, match=message):
+        write_pictures(tmp_path / name, pictures)
+    assert files_below(tmp_path) == []
+
+
+def test_nothing_is_replaced_by_what_does_not_decode(tmp_path, monkeypatch):
+    path = save_image(tmp_path / "a.png", GRAY)
+    before = path.read_bytes()
+    for written in (COLOR[1:], COLOR[..., ::-1]):
+        monkeypatch.setattr(
+            write, "encode", lambda file, *_, written=written: Image.fromarray(written).save(file, "PNG")
+        )
+        with pytest.raises(ImageError, match="does not decode to the picture; nothing was replaced"):
+            write_pictures(path, [Picture(COLOR)], verify=True)
+        assert path.read_bytes() == before and files_below(tmp_path) == ["a.png"]
+
+
+def test_targets_are_checked_before_anything_is_computed(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    check_target(tmp_path / "new" / "deep" / "a.png")
+    assert files_below(tmp_path) == ["file"]
+    for path, message in (
+        (tmp_path / "file" / "a.png", "file is no folder"),
+        (tmp_path / ("x" * 252 + ".png"), "the name is longer than 255 bytes"),
+        (tmp_path / ("ä" * 126 + ".png"), "the name is longer than 255 bytes"),
+        (tmp_path / ("x" * 256) / "a.png", "the name is longer than 255 bytes"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            check_target(path)
+    monkeypatch.setattr(write.os, "access", lambda path, mode: False)
+    with pytest.raises(ImageError, match="no permission in"):
+        check_target(tmp_path / "a.png")

@@ -1,6 +1,8 @@
 """What the arguments of several commands share."""
 
 import argparse
+import math
+from collections.abc import Callable
 
 from tfar.errors import TfarError
 from tfar.presets import DEFAULT
@@ -40,3 +42,23 @@ def not_negative(text: str) -> int:
     if text.isdecimal():
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
+
+
+def positive_number(text: str) -> float:
+    """A number above 0."""
+    return _number(text, lambda value: value > 0, "a number above 0")
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    return _number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def _number(text: str, fits: Callable[[float], bool], what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}")
+    return value

@@ -1,92 +1,249 @@
-"""Restore a JPEG, or a folder of them."""
+"""Restore JPEGs, and pictures that were JPEGs."""
 
 import argparse
+import functools
+import json
 import math
-from collections.abc import Callable
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tfar import backend
-from tfar.commands.arguments import add_preset, not_negative, positive
+import numpy as np
+
+from tfar import __version__, presets
+from tfar.commands.arguments import add_preset, not_negative, positive, positive_number, quality, share
 from tfar.errors import TfarError
+from tfar.images.read import MAX_MEGAPIXELS
 from tfar.recipes import LAYERS
-from tfar.terminal import print_error
+from tfar.storage import write_atomically
+from tfar.terminal import parts_bar, print_error
+
+EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "avif": ".avif", "same": None}
+FORMS = {"png": "PNG", "webp": "WEBP", "tiff": "TIFF", "jpeg": "JPEG", "avif": "AVIF", "same": None}
+PASSED_ON = "quality consistency depth frames partial max_megapixels strip again force".split()  # to FileRestorer
+SHOWN = 5  # files passed over that are named; --verbose names all
 
 
 def add_arguments(parser: argparse.ArgumentParser):
-    parser.add_argument("input", metavar="IN", help="an image file, or a folder")
-    parser.add_argument("output", metavar="OUT", help="the file to write (PNG is lossless), or a folder")
+    parser.usage = f"{parser.prog} [options] IN... OUT"
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="image files and folders, and last the file to write, or a folder; - is standard input or output",
+    )
     add_preset(parser)
-    parser.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
-    parser.add_argument(
-        "--candidates",
-        type=positive,
-        metavar="K",
-        help="write K different restorations and a contact sheet (one-to-many presets)",
+
+    files = parser.add_argument_group("files")
+    files.add_argument("--format", choices=EXTENSIONS, help="of files in a folder, and on standard output (png)")
+    files.add_argument("--recursive", action=argparse.BooleanOptionalAction, default=True, help="take subfolders, too")
+    existing = files.add_mutually_exclusive_group()
+    existing.add_argument("--skip-existing", action="store_true", help="leave out inputs whose outputs exist")
+    existing.add_argument("--overwrite", action="store_true", help="replace outputs that exist, never an input")
+    existing.add_argument(
+        "--in-place", action="store_true", help="there is no OUT: replace each input, once its output is whole"
     )
-    parser.add_argument(
-        "--seed",
-        type=not_negative,
-        default=0,
-        metavar="S",
-        help="of the noise of a one-to-many preset (default: %(default)s)",
+    files.add_argument("--strip", action="store_true", help="write no metadata but the color profile")
+    files.add_argument(
+        "--frames", choices=("first", "all"), default="first", help="of animations and TIFF (%(default)s)"
     )
+    files.add_argument("--depth", type=int, choices=(8, 16), default=8, help="bits a channel to write (%(default)s)")
+    files.add_argument("--partial", action="store_true", help="restore JPEGs that were cut short as far as they decode")
+    files.add_argument(
+        "--max-megapixels",
+        type=positive_number,
+        default=MAX_MEGAPIXELS,
+        metavar="N",
+        help="refuse larger pictures (%(default)s)",
+    )
+
+    what = parser.add_argument_group("what to do")
+    what.add_argument("--quality", type=quality, metavar="Q", help="of the JPEG, where its file tells nothing or a lie")
+    what.add_argument("--force", action="store_true", help="restore pictures that have lost nothing, too")
+    what.add_argument("--again", action="store_true", help="restore results of tfar, too")
+    what.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
+    what.add_argument("--texture", type=share, default=1.0, metavar="0..1", help="how much texture inside the mask")
+    what.add_argument("--strength", type=share, default=1.0, metavar="0..1", help="from the input to the result")
+    what.add_argument("--ensemble", action="store_true", help="average eight flips and turns: slower, a little better")
+    what.add_argument(
+        "--consistency",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep what the JPEG says of the original (default where a file is one)",
+    )
+    what.add_argument(
+        "--candidates", type=positive, metavar="K", help="K restorations and a contact sheet (one-to-many presets)"
+    )
+    what.add_argument(
+        "--seed", type=not_negative, default=0, metavar="S", help="of the noise of a one-to-many preset (%(default)s)"
+    )
+
+    how = parser.add_argument_group("how")
+    how.add_argument("--jobs", type=positive, default=1, metavar="N", help="pictures computed at a time (%(default)s)")
+    how.add_argument("--engine", choices=("litert", "keras"), help="default: litert on CPUs, keras on GPUs")
+    how.add_argument("--exact", action="store_true", help="no 8-bit weights with the engine litert")
+    how.add_argument("--report", type=Path, metavar="FILE", help="write what was done as JSON")
+    loudness = how.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="print what went wrong only")
+    loudness.add_argument("-v", "--verbose", action="store_true", help="print what was found out about each file")
 
 
 def run(options: argparse.Namespace) -> int:
-    from tfar.restoration.files import plan, restore_files
+    from tfar.restoration import files
+    from tfar.restoration.file_restorer import FileRestorer
 
-    planned = plan(options.input, options.output, candidates=options.candidates)
-    backend.start()
-    from tfar.presets import load
+    jobs, others = _plan(options)
+    restore = _restoration(options)
+    outcomes: list[files.Outcome] = []
+    say = _printer(options)
+    with parts_bar(len(jobs), "restoring") as show:
+        work = FileRestorer(
+            restore=restore,
+            version=__version__,
+            preset=str(options.preset),
+            qualities=presets.qualities(options.preset),
+            form=None if options.in_place else FORMS[options.format or "png"],
+            existing=_existing(options),
+            progress=lambda job, done, total: show(job, done / total),
+            **{name: getattr(options, name) for name in PASSED_ON},
+        )
+        try:
+            for outcome in files.run(jobs, work, options.jobs):
+                outcomes.append(outcome)
+                show(outcome.job, 1.0)
+                _print(outcome, options, say)
+        finally:
+            if options.report:
+                _write_report(options, outcomes, others)
+    unread = {path: reason for path, reason in others.items() if reason.startswith("unreadable")}
+    for path, reason in unread.items():
+        print_error(f"tfar: {path}: {reason}")
+    _print_summary(outcomes, others, options, say)
+    return 2 if unread or any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def _plan(options: argparse.Namespace):
+    from tfar.restoration import files
+
+    if options.in_place:
+        if options.candidates or options.format:
+            raise TfarError("--in-place goes with neither --candidates nor --format")
+        return files.plan_in_place(options.paths, recursive=options.recursive)
+    if len(options.paths) < 2:
+        raise TfarError("restore needs an input and an output: tfar restore IN... OUT")
+    if options.candidates and options.frames == "all":
+        raise TfarError("--candidates goes with --frames first only")
+    *sources, target = options.paths
+    return files.plan(
+        sources,
+        target,
+        extension=EXTENSIONS[options.format or "png"],
+        candidates=options.candidates,
+        recursive=options.recursive,
+        existing=_existing(options),
+    )
+
+
+def _existing(options: argparse.Namespace) -> str:
+    return "skip" if options.skip_existing else "overwrite" if options.overwrite else "refuse"
+
+
+def _restoration(options: argparse.Namespace) -> Callable:
+    """From a picture, what was found out about it, and a function for its progress to the pictures to write."""
     from tfar.restoration.restorer import Restorer
 
-    model = load(options.preset)
+    dials = {name: getattr(options, name) for name in ("layer", "texture", "strength", "ensemble", "engine", "exact")}
+    seeds = range(options.seed, options.seed + (options.candidates or 1))
     try:
-        restorer = Restorer(model, options.layer, seed=options.seed)
+        restorers = [Restorer(options.preset, seed=seed, **dials) for seed in seeds]
     except ValueError as error:
         raise TfarError(str(error)) from error
+    turn = threading.Semaphore(options.jobs)
 
-    def restore(image):
-        return [restorer(image)]
+    def restore(image, found, progress):
+        with turn:
+            results = [
+                restorer(image, offset=found.offset or (0, 0), depth=options.depth, progress=progress)
+                for restorer in restorers
+            ]
+        return [*results, contact_sheet(image, results)] if options.candidates else results
 
-    if options.candidates:
-        restore = candidates(model, options.candidates, options.seed)
-    failures = 0
-    targets = dict(planned)
-    for source, problem in restore_files(planned, restore):
-        if problem:
-            failures += 1
-            print_error(f"tfar: {problem}")
-            continue
-        for target in targets[source]:
-            is_candidate = options.candidates and target != targets[source][-1]
-            print(f"{source} -> {target}{_interval_note(source, target) if is_candidate else ''}")
-    return 2 if failures else 0
-
-
-def candidates(model, count: int, seed: int) -> Callable:
-    """A function from an image to ``count`` restorations, of the seeds from ``seed`` on, and their contact sheet.
-
-    Raises:
-        TfarError: for a network that gives one restoration of an image only.
-    """
-    from tfar.reports.contact_sheet import side_by_side
-    from tfar.restoration.restorer import Restorer
-
-    restorers = [Restorer(model, seed=seed + i) for i in range(count)]
-    if not restorers[0].takes_noise:
-        raise TfarError(f"{model.name} gives one restoration of an image; a one-to-many network gives candidates")
-
-    def restore(image):
-        restored = [restorer(image) for restorer in restorers]
-        shown = {"given": image} | {str(number): candidate for number, candidate in enumerate(restored, start=1)}
-        return [*restored, side_by_side(shown, columns=math.ceil(math.sqrt(count + 1)))]
-
+    if options.candidates and not restorers[0].takes_noise:
+        raise TfarError(f"{options.preset} gives one restoration of an image; a one-to-many network gives candidates")
     return restore
 
 
-def _interval_note(source: Path, target: Path) -> str:
+def contact_sheet(image: np.ndarray, candidates: Sequence[np.ndarray]) -> np.ndarray:
+    """A picture of the given image and its numbered restorations, about as high as wide, uint8 ``(H, W, 3)``."""
+    from tfar.reports.contact_sheet import side_by_side
+
+    shown = {"given": image} | {str(number): candidate for number, candidate in enumerate(candidates, start=1)}
+    return side_by_side(shown, columns=math.ceil(math.sqrt(len(shown))))
+
+
+def _printer(options: argparse.Namespace) -> Callable[[str], None]:
+    """Where lines that are no errors go: not among the bytes of a picture on standard output."""
+    if options.quiet:
+        return lambda line: None
+    to_stdout = options.paths[-1] == "-" and not options.in_place
+    return functools.partial(print, file=sys.stderr if to_stdout else sys.stdout)
+
+
+def _print(outcome, options: argparse.Namespace, say: Callable[[str], None]):
+    source = outcome.job.source
+    if outcome.status == "failed":
+        print_error(f"tfar: {'; '.join(outcome.notes)}")
+        return
+    if outcome.status == "skipped":
+        say(f"{source}: skipped, {'; '.join(outcome.notes)}")
+        return
+    notes = outcome.notes
+    if options.verbose:
+        notes = (*notes, *(f"{name} {value}" for name, value in outcome.found.items()), f"{outcome.seconds:.2f} s")
+    for target in outcome.job.targets:
+        is_candidate = options.candidates and target != outcome.job.targets[-1]
+        said = (*notes, *_interval_note(source, target)) if is_candidate else notes
+        remarks = f"  ({'; '.join(said)})" if said else ""
+        say(f"{source} -> {target}{remarks}")
+
+
+def _interval_note(source: Path, target: Path) -> list[str]:
     from tfar.restoration.consistency import file_share_outside_interval
 
-    share = file_share_outside_interval(source, target)
-    return "" if share is None else f"  ({share:.1%} of the DCT coefficients outside the JPEG's interval)"
+    outside = file_share_outside_interval(source, target)
+    return [] if outside is None else [f"{outside:.1%} of the DCT coefficients outside the JPEG's interval"]
+
+
+def _print_summary(outcomes, others: dict[Path, str], options: argparse.Namespace, say: Callable[[str], None]):
+    """Counts, where not all files that were found have simply been restored."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    if len(outcomes) > 1 and counts.keys() - {"restored"}:
+        say(", ".join(f"{count} {status}" for status, count in counts.items()))
+    if others:
+        named = [f"{path} ({reason})" for path, reason in others.items()]
+        rest = len(named) - SHOWN
+        if rest > 0 and not options.verbose:
+            named = [*named[:SHOWN], f"and {rest} more"]
+        say(f"passed over {len(others)}: {', '.join(named)}")
+
+
+def _write_report(options: argparse.Namespace, outcomes, others: dict[Path, str]):
+    report = {
+        "version": __version__,
+        "preset": str(options.preset),
+        "files": [
+            {
+                "input": str(outcome.job.source),
+                "outputs": [str(target) for target in outcome.job.targets],
+                "status": outcome.status,
+                "notes": outcome.notes,
+                "found": outcome.found,
+                "seconds": round(outcome.seconds, 3),
+            }
+            for outcome in outcomes
+        ],
+        "passed_over": {str(path): reason for path, reason in others.items()},
+    }
+    write_atomically(options.report, lambda part: part.write_text(json.dumps(report, indent=2) + "\n"))

@@ -88,6 +88,20 @@ def read_pictures(
         raise ImageError(f"{_name(source)}: not a readable image ({_reason(error, source)})") from error
 
 
+def picture_of(image: Image.Image) -> Picture:
+    """The picture of an open PIL image, as :func:`read_pictures` would read it from a file.
+
+    Raises:
+        ImageError: when it is damaged or has 32 bits a channel.
+    """
+    try:
+        return _picture(image, ())
+    except ImageError:
+        raise
+    except Exception as error:  # as above
+        raise ImageError(f"not a readable image ({_reason(error, '')})") from error
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """Height and width of the upright image in a file, of which only the header is read.
 
@@ -236,7 +250,7 @@ def _ends_early(data: bytes) -> bool:
 
 
 def _first_scan(data: bytes) -> int:
-    """Where the first scan of a JPEG file begins, after the segments of its header, one of which may hold a thumbnail."""
+    """Where the first scan of a JPEG file begins: after its header, a segment of which may hold a thumbnail."""
     at = 2
     while data[at : at + 2] != SOS:
         length = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -249,7 +263,7 @@ def _first_scan(data: bytes) -> int:
 def _thumbnail(data: bytes) -> np.ndarray:
     """A JPEG file, decoded at an eighth of its size."""
     image = _open(io.BytesIO(data))
-    image.draft(None, (image.width // 8, image.height // 8))
+    image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
     return np.asarray(image)
 
 

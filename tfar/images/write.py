@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 LOSSY = ("JPEG", "AVIF")
 OPAQUE = ("JPEG", "BMP")
+COLOR_ONLY = ("WEBP", "AVIF")  # hold gray in three channels
 LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536}
 SEVERAL = ("PNG", "WEBP", "TIFF")  # of one size as an animation, or, TIFF, pages of any
 
@@ -45,7 +47,7 @@ def write_image(path: str | Path, image: np.ndarray):
     write_pictures(path, [Picture(image)])
 
 
-def write_pictures(path: str | Path, pictures: Sequence[Picture], *, verify: bool = False):
+def write_pictures(path: str | Path, pictures: Sequence[Picture], *, form: str | None = None, verify: bool = False):
     """Write a picture, or the frames or pages of one file, in the format of the extension.
 
     The file appears whole or not at all. PNG, TIFF, BMP and WebP are lossless; JPEG and AVIF are of quality 95 without
@@ -54,6 +56,7 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, verify: boo
     Args:
         path: the file; one that exists is replaced.
         pictures: one, or several for PNG, WebP and TIFF.
+        form: Pillow's name of the format, one of the values of ``WRITABLE``, where the extension does not matter.
         verify: read the file and compare before it takes its name.
 
     Raises:
@@ -61,7 +64,7 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, verify: boo
             another picture.
     """
     path = Path(path)
-    form = format_of(path)
+    form = form or format_of(path)
     check_fits(path, form, pictures)
     if path.is_dir():
         raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
@@ -69,6 +72,8 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, verify: boo
     def write(part: Path):
         with open(part, "w+b") as file:  # Pillow reads what it has written of a TIFF
             encode(file, pictures, form)
+        if path.exists():
+            shutil.copymode(path, part)
         if verify:
             _check_same(part, pictures, lossless=form not in LOSSY)
 
@@ -85,7 +90,8 @@ def encode(file: BinaryIO, pictures: Sequence[Picture], form: str):
         file.write(_png_16(first))
         return
     images = [_image(picture) for picture in pictures]
-    options = OPTIONS.get(form, {}) | first.metadata.save_options(form, gray=images[0].mode in ("L", "LA"))
+    gray = first.pixels.ndim == 2 and form not in COLOR_ONLY
+    options = OPTIONS.get(form, {}) | first.metadata.save_options(form, gray=gray)
     if len(images) > 1:
         options |= {"save_all": True, "append_images": images[1:]}
         if first.duration is not None:
@@ -119,7 +125,7 @@ def check_fits(name: Any, form: str, pictures: Sequence[Picture]):
 
 def check_target(path: Path):
     """Raise :class:`ImageError` for a path where no file can be made: its name too long, its folder not writable."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
     if not folder.is_dir():
         raise ImageError(f"{path}: cannot be written ({folder} is no folder)")
     if not os.access(folder, os.W_OK | os.X_OK):

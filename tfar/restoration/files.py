@@ -1,88 +1,247 @@
-"""Restoring files and folders of files."""
+"""Which files to restore, where to write them, and doing so without ever losing one."""
 
-from collections import Counter
+import collections
+import concurrent.futures
+import errno
+import os
+import stat
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from tfar.errors import ImageError, TfarError
+from tfar.images.read import find_images
+from tfar.images.write import check_target, format_of
 
-from tfar.errors import ImageError
-from tfar.images.read import image_files, read_image
-from tfar.images.write import check_writable, write_image
+STDIO = Path("-")  # standard input as a source, standard output as a target
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def plan(source: str | Path, target: str | Path, *, candidates: int | None = None) -> list[tuple[Path, list[Path]]]:
-    """The image files to restore, each with the files to write.
+@dataclass(frozen=True)
+class Job:
+    """A file to restore and the files to write, in the order in which the restoration gives its pictures."""
+
+    source: Path
+    targets: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        status: ``restored``, ``passed through`` (unchanged, since nothing was lost), ``skipped`` or ``failed``.
+        notes: what the user should know, a line each; of a failure, why.
+        found: what was found out about the file, for reports.
+        seconds: how long it took.
+    """
+
+    job: Job
+    status: str
+    notes: tuple[str, ...] = ()
+    found: dict | None = None
+    seconds: float = 0.0
+
+
+class Stopped(TfarError):
+    """The run ends: a job finds its disk full, or the user has interrupted it."""
+
+
+def plan(
+    sources: Sequence[str | Path],
+    target: str | Path,
+    *,
+    extension: str | None = ".png",
+    candidates: int | None = None,
+    recursive: bool = True,
+    existing: str = "refuse",
+) -> tuple[list[Job], dict[Path, str]]:
+    """The files to restore, each with those to write, and what folders hold besides, each with the reason.
 
     Args:
-        source: an image file, or a folder, of which all images below are taken.
-        target: for a file, the file to write, or an existing folder; for a folder, the folder in which the same
-            tree is made, as PNG files. Two files that differ in the extension only keep it: ``a.jpg.png``.
+        sources: image files and folders; ``-`` is standard input.
+        target: the file to write, or an existing folder, for one file, and ``-`` is standard output; for a folder the
+            folder in which the same tree is made; for several sources the folder that gets them all, as ``cp`` does.
+        extension: of the files written into a folder; None keeps the names. Two files that differ in the extension
+            only keep it: ``a.jpg.png``.
         candidates: write so many restorations of each image, ``a-1.png``, ``a-2.png`` ..., and last a contact sheet
             ``a-candidates.png``.
+        recursive: take the subfolders of folders, too.
+        existing: ``refuse``, ``skip`` or ``overwrite`` files that exist.
 
     Raises:
-        ImageError: when the source does not exist or holds no images, the target cannot be of that kind, or an input
-            would be overwritten.
+        ImageError: when a source does not exist or a folder holds no images, a target cannot be of that kind or exists,
+            two images would be written to one file, or an input would be overwritten.
     """
-    source, target = Path(source), Path(target)
-    if not source.is_dir():
-        if not source.exists():
-            raise ImageError(f"{source}: no such file or folder")
-        target = target / f"{source.stem}.png" if target.is_dir() else target
-        check_writable(target)
-        targets = _names(target, candidates)
-        _check_not_among(targets, [source])
-        return [(source, targets)]
-    if target.exists() and not target.is_dir():
-        raise ImageError(f"{target}: the input is a folder, so the output must be one")
-    files = image_files(source)
-    stems = [file.with_suffix("") for file in files]
-    taken = Counter(stems) + Counter(files)
-    names = [stem if taken[stem] == 1 else file for file, stem in zip(files, stems)]
-    planned = [
-        (file, _names(target / f"{name.relative_to(source)}.png", candidates)) for file, name in zip(files, names)
-    ]
-    _check_not_among([written for _, targets in planned for written in targets], files)
-    return planned
+    paths = [Path(source) for source in sources]
+    folder = Path(target)
+    others: dict[Path, str] = {}
+    if len(paths) == 1 and not paths[0].is_dir():
+        [source] = paths
+        _check_exists(source)
+        into = folder.is_dir() and folder != STDIO
+        named = {source: folder / _name(Path(source.name), extension) if into else folder}
+    else:
+        if folder.exists() and not folder.is_dir():
+            what = "the input is a folder" if len(paths) == 1 else "there are several inputs"
+            raise ImageError(f"{folder}: {what}, so the output must be a folder")
+        named, others = _into_folder(paths, folder, extension, recursive)
+    jobs = [Job(source, _labeled(written, candidates)) for source, written in named.items()]
+    if extension is not None:
+        for target in (target for job in jobs for target in job.targets if target != STDIO):
+            format_of(target)
+    _check_targets(jobs, existing)
+    return jobs, others
 
 
-def restore_files(
-    planned: list[tuple[Path, list[Path]]], restore: Callable[[np.ndarray], Sequence[np.ndarray]]
-) -> Iterator[tuple[Path, ImageError | None]]:
-    """Restore one file after the other; yields each source and the error that kept it from being restored.
+def plan_in_place(sources: Sequence[str | Path], *, recursive: bool = True) -> tuple[list[Job], dict[Path, str]]:
+    """As :func:`plan`, of files that their restorations replace.
+
+    Raises:
+        ImageError: when a source does not exist, is a link or read-only, or a folder holds no images.
+    """
+    files: list[Path] = []
+    others: dict[Path, str] = {}
+    for source in map(Path, sources):
+        _check_exists(source)
+        found, passed = _images(source, recursive) if source.is_dir() else ([source], {})
+        files += found
+        others |= passed
+    for file in files:
+        _check_replaceable(file)
+    return [Job(file, (file,)) for file in dict.fromkeys(files)], others
+
+
+def run(jobs: Sequence[Job], work: Callable[[Job, Callable[[], None]], Outcome], at_once: int = 1) -> Iterator[Outcome]:
+    """Do jobs in threads and yield their outcomes in order; one more than ``at_once`` are under way, so that a file is
+    read or written while another one is computed.
 
     Args:
-        planned: what :func:`plan` gives.
-        restore: from an image to the images to write, one for each target.
+        work: does a job; calls its second argument now and then, which raises :class:`Stopped` when the run has ended.
+        at_once: how many jobs compute at a time; the work itself sees to that.
+
+    Raises:
+        Stopped: when a job found its disk full. Jobs under way then end without an output, as on KeyboardInterrupt.
     """
-    for source, targets in planned:
+    ended = threading.Event()
+
+    def check():
+        if ended.is_set():
+            raise Stopped("stopped")
+
+    waiting = collections.deque(jobs)
+    under_way: collections.deque[concurrent.futures.Future[Outcome]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(at_once + 1) as pool:
         try:
-            for target, image in zip(targets, _restored(source, restore), strict=True):
-                write_image(target, image)
-        except ImageError as error:
-            yield source, error
-        else:
-            yield source, None
+            while waiting or under_way:
+                while waiting and len(under_way) <= at_once:
+                    under_way.append(pool.submit(work, waiting.popleft(), check))
+                yield under_way.popleft().result()
+        finally:
+            ended.set()
+            pool.shutdown(cancel_futures=True)
 
 
-def _names(target: Path, candidates: int | None) -> list[Path]:
+def raise_if_full(error: BaseException):
+    """Raise :class:`Stopped` when an error, or what caused it, tells of a full disk."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            raise Stopped(f"{error}; the run stops here") from error
+        cause = cause.__cause__
+
+
+def _check_exists(source: Path):
+    if source != STDIO and not source.exists():
+        raise ImageError(f"{source}: no such file or folder")
+
+
+def _into_folder(
+    sources: Sequence[Path], target: Path, extension: str | None, recursive: bool
+) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """Sources with their targets below a folder."""
+    relative: dict[Path, Path] = {}
+    others: dict[Path, str] = {}
+    for source in sources:
+        _check_exists(source)
+        if source == STDIO:
+            raise ImageError("-: standard input goes into one file, not into a folder")
+        if not source.is_dir():
+            relative[source] = Path(source.name)
+            continue
+        files, passed = _images(source, recursive)
+        others |= passed
+        above = Path() if len(sources) == 1 else Path(source.absolute().name)
+        relative |= {file: above / file.relative_to(source) for file in files}
+    stems = collections.Counter(path.with_suffix("") for path in relative.values())
+    stems.update(relative.values())
+    named = {}
+    for source, path in relative.items():
+        clash = extension is not None and stems[path.with_suffix("")] > 1
+        named[source] = target / (f"{path}{extension}" if clash else path.parent / _name(path, extension))
+    return named, others
+
+
+def _images(folder: Path, recursive: bool) -> tuple[list[Path], dict[Path, str]]:
+    files, others = find_images(folder, recursive=recursive)
+    if not files:
+        raise ImageError(f"{folder}: no image files")
+    return files, others
+
+
+def _name(path: Path, extension: str | None) -> str:
+    if path == STDIO:
+        return f"stdin{extension or '.png'}"
+    return path.name if extension is None else f"{path.stem}{extension}"
+
+
+def _labeled(target: Path, candidates: int | None) -> tuple[Path, ...]:
     if candidates is None:
-        return [target]
+        return (target,)
     labels = [*range(1, candidates + 1), "candidates"]
-    return [target.with_name(f"{target.stem}-{label}{target.suffix}") for label in labels]
+    return tuple(target.with_name(f"{target.stem}-{label}{target.suffix}") for label in labels)
 
 
-def _restored(source: Path, restore: Callable[[np.ndarray], Sequence[np.ndarray]]) -> Sequence[np.ndarray]:
-    image = read_image(source)
-    try:
-        return restore(image)
-    except ImageError as error:
-        raise ImageError(f"{source}: {error}") from error
+def _check_targets(jobs: Sequence[Job], existing: str):
+    """Raise for targets that cannot be written, exist, or are inputs, before anything is computed."""
+    inputs = {job.source.resolve() for job in jobs}
+    same_files = {_identity(path) for path in inputs if path.exists()}
+    targets = [target for job in jobs for target in job.targets if target != STDIO]
+    for path, count in collections.Counter(target.resolve() for target in targets).items():
+        if count > 1:
+            raise ImageError(f"{path}: two inputs would be written to it; restore them into folders of their own")
+    own = {target for job in jobs for target in job.targets if target.exists() and target.samefile(job.source)}
+    for path in targets:
+        untouched = existing == "skip" and path.exists() and path not in own
+        if not untouched and (path.resolve() in inputs or (path.exists() and _identity(path) in same_files)):
+            raise ImageError(f"{path}: is one of the inputs; choose another output, or --in-place")
+        check_target(path)
+    there = [path for path in targets if os.path.lexists(path)]
+    if there and existing == "refuse":
+        others = f" ({len(there)} of {len(targets)} outputs do)" if len(targets) > 1 else ""
+        raise ImageError(f"{there[0]}: exists{others}; --skip-existing keeps what is there, --overwrite replaces it")
+    if existing == "overwrite":
+        for path in there:
+            _check_replaceable(path)
 
 
-def _check_not_among(targets: Sequence[Path], sources: Sequence[Path]):
-    inputs = {source.resolve() for source in sources}
-    for written in targets:
-        if written.resolve() in inputs:
-            raise ImageError(f"{written}: is one of the inputs; choose another output")
+def _check_replaceable(path: Path):
+    if path.is_symlink():
+        raise ImageError(f"{path}: is a link, which would be replaced; name the file itself")
+    if path.is_dir():
+        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
+    if not stat.S_IMODE(path.stat().st_mode) & 0o222 or not os.access(path, os.W_OK):
+        raise ImageError(f"{path}: is read-only")
+    check_target(path)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def standard_input() -> bytes:
+    """All of standard input."""
+    return sys.stdin.buffer.read()

@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy import fft
 
+from tfar.images.read import EOI
+
 BLOCK = 8
 STRIP = 64 * BLOCK  # rows at a time, so that memory does not grow with the picture
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (1, False), 7: (1, True), 8: (3, False)}
@@ -40,7 +42,7 @@ def coded_luma(data: bytes, orientation: int = 1) -> CodedLuma | None:
     Returns:
         None when the file is not one of luma and chroma with full luma (no JPEG, CMYK, RGB).
     """
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data + EOI)) as image:  # an end for a file that was cut short
         if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
             return None
         sampling = [layer[1:3] for layer in image.layer]

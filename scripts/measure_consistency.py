@@ -1,0 +1,63 @@
+"""Measure what it changes that a restoration is moved into the quantization intervals of its JPEG.
+
+    python scripts/measure_consistency.py PHOTOS --preset general region-aware-q10 --quality 10 40 --weights WEIGHTS
+
+Every image is coded (color, 4:2:0) and restored; the means of the scores are printed without and with consistency, and
+what it changed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tfar import backend
+from tfar.cli import exit_code
+from tfar.commands.arguments import positive, quality
+from tfar.presets import DEFAULT
+
+METRICS = ("psnr_rgb", "psnr", "psnr_b")
+
+
+def run(options):
+    backend.start()
+    import numpy as np
+
+    from tfar.evaluation import protocols
+    from tfar.images.read import image_files, read_image
+    from tfar.metrics.catalogue import choose, score
+    from tfar.metrics.weights import perceptual_metrics
+    from tfar.restoration.projection import coded_luma, project
+    from tfar.restoration.restorer import Restorer
+
+    names = (*METRICS, *(["lpips"] if options.weights else []))
+    metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
+    headings = [metric.heading for metric in metrics.values()]
+    files = image_files(Path(options.folder))[: options.limit]
+    print(f"{len(files)} images; without -> with consistency\n")
+    print(f"| preset | QF | {' | '.join(headings)} |")
+    print(f"| --- | --- |{' ---: |' * len(headings)}")
+    for preset in options.preset:
+        restore = Restorer(preset)
+        for factor in options.quality:
+            scores = []
+            for file in files:
+                trial = protocols.color(read_image(file), factor)
+                restored = restore(trial.jpeg)
+                moved = project(restored, coded_luma(trial.file))
+                scores.append([list(score(metrics, trial.original, image).values()) for image in (restored, moved)])
+            cells = [
+                f"{without:.4f} -> {with_it:.4f} ({with_it - without:+.4f})"
+                for without, with_it in np.mean(scores, axis=0).T
+            ]
+            print(f"| {preset} | {factor} | {' | '.join(cells)} |")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", help="originals")
+    parser.add_argument("--preset", nargs="+", default=[DEFAULT], metavar="NAME", help="(default: %(default)s)")
+    parser.add_argument("--quality", type=quality, nargs="+", default=[10], metavar="QF")
+    parser.add_argument("--weights", metavar="FOLDER", help="weights of LPIPS")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images only")
+    sys.exit(exit_code(run, parser.parse_args()))

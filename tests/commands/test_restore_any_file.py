@@ -1,0 +1,270 @@
+"""What ``tfar restore`` does with the files that people have: nothing is lost, nothing is wrong, and it is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers import files_below
+from PIL import ExifTags, Image, ImageCms
+from skimage import data
+
+from tfar.images.read import read_image, read_pictures
+
+PHOTO = data.astronaut()[:40, :33]
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture
+def restore(run, fused_file):
+    """Run ``tfar restore`` with a tiny network; returns the exit code and the lines on stdout and stderr."""
+    return lambda *arguments: run("restore", *arguments, "--preset", fused_file, "--engine", "keras")
+
+
+def save(path, image=PHOTO, form=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, form, **options)
+    return path
+
+
+def with_exif(**tags):
+    exif = Image.Exif()
+    for name, value in tags.items():
+        exif[getattr(ExifTags.Base, name)] = value
+    return exif
+
+
+def metadata(path):
+    return read_pictures(path)[0].metadata
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_pictures_come_out_upright(restore, tmp_path, value):
+    source = save(tmp_path / "a.jpg", exif=with_exif(Orientation=value))
+    assert restore(source, tmp_path / "out.png")[0] == 0
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        change = np.int16(np.asarray(image)) - read_image(source)
+    assert np.median(np.abs(change)) < 12
+
+
+@pytest.mark.parametrize("extension", ["png", "webp", "tif", "jpg"])
+def test_metadata_are_kept_and_a_note_is_left(restore, tmp_path, extension):
+    options = {"exif": with_exif(Make="Camera"), "icc_profile": SRGB, "dpi": (300, 300), "comment": b"hello"}
+    source = save(tmp_path / "a.jpg", xmp=b"<x:xmpmeta/>", **options)
+    assert restore(source, tmp_path / f"out.{extension}")[0] == 0
+    found = metadata(tmp_path / f"out.{extension}")
+    assert (found.xmp, found.profile) == (b"<x:xmpmeta/>", SRGB)
+    assert b"Camera" in found.exif and found.note.startswith("tfar ") and "preset" in found.note
+    assert restore(source, tmp_path / f"bare.{extension}", "--strip")[0] == 0
+    found = metadata(tmp_path / f"bare.{extension}")
+    assert found.profile == SRGB and b"Camera" not in found.exif and not found.xmp and not found.texts
+
+
+def test_opacity_is_kept_and_hidden_pixels_are_not_touched(restore, tmp_path):
+    alpha = np.random.default_rng(0).integers(0, 3, PHOTO.shape[:2]).astype(np.uint8) * 100
+    source = save(tmp_path / "a.png", np.dstack([PHOTO, alpha]))
+    for name in ("out.png", "out.webp", "deep.png"):
+        assert restore(source, tmp_path / name, *(["--depth", 16] if name == "deep.png" else []))[0] == 0
+        [found] = read_pictures(tmp_path / name)
+        np.testing.assert_array_equal(found.alpha, alpha)
+        np.testing.assert_array_equal(found.pixels[alpha == 0], PHOTO[alpha == 0])
+        assert (found.pixels[alpha > 0] != PHOTO[alpha > 0]).mean() > 0.2
+    code, out, [line] = restore(source, tmp_path / "out.jpg")
+    assert code == 2 and "out.jpg: JPEG has no transparency" in line
+
+
+def test_16_bits(restore, tmp_path):
+    source = save(tmp_path / "a.jpg")
+    assert restore(source, tmp_path / "out.png", "--depth", 16)[0] == restore(source, tmp_path / "8.png")[0] == 0
+    import cv2
+
+    deep = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert deep.dtype == np.uint16 and len(np.unique(deep % 257)) > 50
+    np.testing.assert_allclose(deep / 257, read_image(tmp_path / "8.png"), atol=1.01)
+    code, _, [line] = restore(source, tmp_path / "out.webp", "--depth", 16)
+    assert code == 2 and "16 bits a channel are written as PNG" in line
+
+
+def test_cmyk_is_said_and_32_bits_are_refused(restore, tmp_path):
+    code, [line], _ = restore(save(tmp_path / "a.jpg", Image.fromarray(PHOTO).convert("CMYK")), tmp_path / "out.png")
+    assert code == 0 and "CMYK without a usable profile, converted to RGB" in line
+    code, _, [line] = restore(save(tmp_path / "f.tif", np.float32(PHOTO[..., 0])), tmp_path / "f.png")
+    assert code == 2 and "f.tif: 32 bits a channel" in line
+
+
+def test_frames(restore, tmp_path):
+    frames = [Image.fromarray(np.roll(PHOTO, 5 * i, axis=1)) for i in range(3)]
+    source = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:], duration=[40, 50, 60])
+    code, [line], _ = restore(source, tmp_path / "first.png")
+    assert code == 0 and "3 frames or pages, of which the first is taken (--frames all takes all)" in line
+    assert len(read_pictures(tmp_path / "first.png", frames="all")) == 1
+    code, [line], _ = restore(source, tmp_path / "all.webp", "--frames", "all")
+    assert (code, line) == (0, f"{source} -> {tmp_path}/all.webp")
+    assert [picture.duration for picture in read_pictures(tmp_path / "all.webp", frames="all")] == [40, 50, 60]
+
+
+def test_existing_outputs_and_inputs_are_safe(restore, tmp_path):
+    source = save(tmp_path / "in" / "a.jpg")
+    original = source.read_bytes()
+    out = tmp_path / "out.png"
+    assert restore(source, source)[0] == restore(source, source, "--overwrite")[0] == 2
+    assert restore(source, out)[0] == 0
+    made = out.read_bytes()
+    code, _, [line] = restore(source, out)
+    assert code == 2 and "out.png: exists; --skip-existing keeps what is there, --overwrite replaces it" in line
+    code, [line], _ = restore(source, out, "--skip-existing")
+    assert code == 0 and line == f"{source}: skipped, exists"
+    out.write_bytes(b"something else")
+    assert restore(source, out, "--overwrite")[0] == 0
+    assert out.read_bytes() == made
+    assert source.read_bytes() == original
+
+
+def test_in_place(restore, tmp_path):
+    photo = save(tmp_path / "a.jpg", quality=30, exif=with_exif(Make="Camera"))
+    picture = save(tmp_path / "b.png")
+    photo.chmod(0o640)
+    code, out, err = restore(photo, picture, "--in-place")
+    assert (code, err) == (0, [])
+    assert out == [f"{photo} -> {photo}", f"{picture} -> {picture}"]
+    assert Image.open(photo).format == "JPEG" and b"Camera" in metadata(photo).exif and metadata(photo).note
+    assert (read_image(picture) != PHOTO).any()
+    assert os.stat(photo).st_mode & 0o777 == 0o640
+    code, out, _ = restore(photo, picture, "--in-place")
+    assert code == 0 and all("is a result already" in line for line in out[:2])
+    assert files_below(tmp_path) == ["a.jpg", "b.png"]
+
+
+def test_a_file_without_extension_keeps_its_format_in_place(restore, tmp_path):
+    source = save(tmp_path / "photo", form="JPEG")
+    assert restore(source, "--in-place")[0] == 0
+    assert Image.open(source).format == "JPEG" and metadata(source).note
+
+
+def test_results_are_not_restored_again(restore, tmp_path):
+    source = save(tmp_path / "a.jpg")
+    assert restore(tmp_path, tmp_path / "restored")[0] == 0
+    assert restore(tmp_path, tmp_path / "restored")[0] == 2
+    code, out, err = restore(tmp_path, tmp_path / "restored", "--skip-existing")
+    assert (code, err) == (0, [])
+    assert out[:2] == [f"{source}: skipped, exists", out[1]]
+    assert f"{tmp_path}/restored/a.png: skipped, is a result already (tfar" in out[1]
+    code, out, _ = restore(tmp_path / "restored" / "a.png", tmp_path / "b.png", "--again")
+    assert code == 0 and (tmp_path / "b.png").exists()
+
+
+def test_folders_are_taken_by_content_and_the_rest_is_told(restore, tmp_path):
+    source = tmp_path / "in"
+    for name, form in (("a.jfif", "JPEG"), ("b.jpe", "JPEG"), ("c", "PNG"), ("d.avif", "AVIF"), ("e.jp2", "JPEG2000")):
+        save(source / name, form=form)
+    save(source / ".hidden.png")
+    (source / "notes.txt").write_text("no image")
+    report = tmp_path / "report.json"
+    code, out, err = restore(source, tmp_path / "out", "--report", report)
+    assert (code, err) == (0, [])
+    assert files_below(tmp_path / "out") == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    assert out[-1] == f"passed over 2: {source}/.hidden.png (hidden), {source}/notes.txt (no image)"
+    found = json.loads(report.read_text())
+    assert [file["status"] for file in found["files"]] == ["restored"] * 5
+    assert [file["outputs"] for file in found["files"]][2] == [f"{tmp_path}/out/c.png"]
+    assert found["passed_over"] == {f"{source}/.hidden.png": "hidden", f"{source}/notes.txt": "no image"}
+    code, out, err = restore(source, tmp_path / "quiet", "--quiet")
+    assert (code, out, err) == (0, [], [])
+
+
+def test_same_keeps_formats(restore, tmp_path):
+    save(tmp_path / "in" / "a.jpg")
+    save(tmp_path / "in" / "b.webp")
+    save(tmp_path / "in" / "c.gif")
+    code, _, [line] = restore(tmp_path / "in", tmp_path / "out", "--format", "same")
+    assert code == 2 and "c.gif" in line and "GIF cannot be written; choose another --format" in line
+    assert {path.name: Image.open(path).format for path in (tmp_path / "out").iterdir()} == {
+        "a.jpg": "JPEG",
+        "b.webp": "WEBP",
+    }
+
+
+def test_a_jpeg_that_was_cut_short(restore, tmp_path):
+    whole = save(tmp_path / "a.jpg").read_bytes()
+    source = tmp_path / "cut.jpg"
+    source.write_bytes(whole[: len(whole) * 3 // 4])
+    code, _, [line] = restore(source, tmp_path / "out.png")
+    assert code == 2 and "cut short, its data end early; --partial restores what is there" in line
+    code, [line], _ = restore(source, tmp_path / "out.png", "--partial")
+    assert code == 0 and "cut short; restored as far as it decodes" in line
+    code, _, [line] = restore(tmp_path / "a.jpg", tmp_path / "small.png", "--max-megapixels", 0.001)
+    assert code == 2 and "33x40 are 0 megapixels; --max-megapixels 0.001 is the limit" in line
+
+
+def test_names_of_any_bytes(fused_file, tmp_path):
+    name = os.fsdecode(b"caf\xe9 \xf0\x9f\x98\x80.jpg")
+    save(tmp_path / "a.jpg").rename(tmp_path / name)
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = start(fused_file, tmp_path, tmp_path / "out", env=environment).communicate()
+    assert done[1] == b"" and b"caf\\udce9 \\U0001f600.jpg -> " in done[0]
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def start(fused_file, *arguments, **options):
+    command = [sys.executable, "-c", "from tfar.cli import main; raise SystemExit(main())", "restore", *arguments]
+    command += ["--preset", fused_file, "--engine", "keras"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.PIPE}
+    return subprocess.Popen([str(part) for part in command], **pipes, **options)
+
+
+def test_standard_input_and_output(fused_file, tmp_path):
+    source = save(tmp_path / "a.jpg")
+    out, err = start(fused_file, "-", "-", "--format", "webp").communicate(source.read_bytes())
+    assert err == b"- -> -\n"
+    [picture] = read_pictures(out)
+    assert picture.format == "WEBP" and picture.metadata.note and picture.pixels.shape == PHOTO.shape
+
+
+def test_an_interruption_leaves_whole_files_only(fused_file, tmp_path):
+    for i in range(40):
+        save(tmp_path / "in" / f"{i:02}.jpg", np.tile(PHOTO, (6, 6, 1)))
+    process = start(fused_file, tmp_path / "in", tmp_path / "out")
+    while not (tmp_path / "out" / "01.png").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert err == b"tfar: interrupted\n"
+    left = files_below(tmp_path / "out")
+    assert 2 <= len(left) < 40
+    assert all(read_image(tmp_path / "out" / name).shape == (240, 198, 3) for name in left)
+
+
+def test_a_full_disk_stops_the_run(restore, tmp_path, monkeypatch):
+    for name in "abc":
+        save(tmp_path / "in" / f"{name}.jpg")
+    begun = []
+
+    def full(image, file, *_, **__):
+        begun.append(file)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    code, out, [line] = restore(tmp_path / "in", tmp_path / "out")
+    assert (code, out) == (2, [])
+    assert line.endswith("out/a.png: cannot be written (No space left on device); the run stops here")
+    assert files_below(tmp_path / "out") == [] and len(begun) < 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.jpg"], "restore needs an input and an output"),
+        (["a.jpg", "--in-place", "--format", "webp"], "--in-place goes with neither --candidates nor --format"),
+        (["a.jpg", "b.png", "--candidates", 2, "--frames", "all"], "--candidates goes with --frames first only"),
+    ],
+)
+def test_arguments_that_do_not_go_together(restore, arguments, message):
+    code, _, [line] = restore(*arguments)
+    assert code == 2 and message in line
