@@ -19,3 +19,7 @@ class CheckpointError(TfarError, ValueError):
 
 class NonFiniteLoss(TfarError, ArithmeticError):
     """A loss term became NaN or infinite during training."""
+
+
+class ProcessError(TfarError, RuntimeError):
+    """Something that was made in another process and does not work in the child that was forked from it."""

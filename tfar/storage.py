@@ -13,6 +13,11 @@ import numpy as np
 from tfar.errors import CheckpointError
 
 
+def cache_folder(name: str) -> Path:
+    """A folder for what can be computed anew: ``tfar/NAME`` in the user's cache folder (XDG_CACHE_HOME)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfar" / name
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]):
     """Call ``write(part)`` with a temporary path beside ``path``, then rename what it wrote to ``path``.
 

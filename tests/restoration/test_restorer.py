@@ -1,15 +1,16 @@
 import keras
 import numpy as np
 import pytest
-from helpers import TINY, perturb
+from helpers import SCALES, TINY, largest_difference, perturb
 from keras import layers, ops
+from skimage import data
 
-from tfar import pixels
-from tfar.errors import ImageError
+from tfar import jpeg, pixels
+from tfar.errors import ImageError, TfarError
 from tfar.models.one_to_many import proposal_network
 from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
-from tfar.restoration import restorer
-from tfar.restoration.restorer import Restorer, region_mask, restore_layers
+from tfar.restoration import engines
+from tfar.restoration.restorer import Restorer
 
 SIZES = [(1, 1), (1, 9), (7, 5), (16, 24)]
 
@@ -221,39 +222,209 @@ def test_other_shapes_are_refused(fused_model, shape):
         Restorer(fused_model)(np.zeros(shape, np.uint8))
 
 
-@pytest.fixture
-def small_tiles(monkeypatch):
-    """Tiles of 48 pixels, of which the images of these tests take several."""
-
-    def use():
-        monkeypatch.setattr(restorer, "TILE", 48)
-        monkeypatch.setattr(restorer, "MARGIN", 32)
-
-    return use
+# Tiles.
 
 
-@pytest.mark.parametrize("size", [(101, 150), (48, 97), (3, 130), (130, 1)])
-def test_tiles_leave_no_seam(fused_model, noise, small_tiles, size):
+def whole_and_tiled(model, image, layer=None, **options):
+    """An image restored at once and in tiles of 256 pixels, with the number of these."""
+    counts = []
+    at_once = Restorer(model, layer, tile=max(*image.shape[:2], 256), **options)
+    tiled = Restorer(model, layer, tile=256, **options)
+    return at_once(image), tiled(image, progress=lambda done, total: counts.append((done, total))), len(counts)
+
+
+@pytest.mark.parametrize(("size", "count"), [((301, 450), 10), ((256, 257), 2), ((3, 700), 8), ((700, 1), 8)])
+def test_tiles_leave_no_seam(fused_model, noise, size, count):
     image = noise(*size)
-    whole, mask = restore_layers(fused_model, image), region_mask(fused_model, image)
-    gray = Restorer(fused_model)(image[..., 0])
-    small_tiles()
-    for layer, restored in restore_layers(fused_model, image).items():
-        np.testing.assert_allclose(np.float32(restored), whole[layer], atol=1)
-    assert np.mean(region_mask(fused_model, image) != mask) < 0.001
-    np.testing.assert_allclose(np.float32(Restorer(fused_model)(image[..., 0])), gray, atol=1)
+    for given in (image, image[..., 0]):
+        whole, tiled, tiles = whole_and_tiled(fused_model, given)
+        assert tiles == count
+        assert largest_difference(tiled, whole) <= 1 and np.mean(tiled != whole) < 1e-3
+    whole, tiled = (Restorer(fused_model, tile=side).layers(image) for side in (1000, 256))
+    for layer in ("fused", "base", "texture"):
+        assert largest_difference(tiled[layer], whole[layer]) <= 1
+    assert np.mean(tiled["mask"] != whole["mask"]) < 0.001
 
 
-@pytest.mark.parametrize("size", [(101, 150), (3, 130), (1, 99)])
-def test_tiles_take_their_part_of_the_noise(noise_network, noise, small_tiles, size):
+@pytest.mark.parametrize("size", [(301, 450), (3, 330), (1, 299)])
+def test_tiles_take_their_part_of_the_noise(noise_network, noise, size):
+    whole, tiled, tiles = whole_and_tiled(noise_network, noise(*size), seed=3)
+    assert tiles > 1
+    assert largest_difference(tiled, whole) <= 1
+
+
+def test_tiles_of_a_luma_network(gray_network, noise):
+    whole, tiled, tiles = whole_and_tiled(gray_network, noise(301, 270))
+    assert tiles == 4
+    assert largest_difference(tiled, whole) <= 1
+
+
+def test_tiles_of_a_network_of_several_scales(noise):
+    whole, tiled, _ = whole_and_tiled(perturb(edge_cnn(**SCALES), 1), noise(333, 403))
+    assert largest_difference(tiled, whole) <= 1 and np.mean(tiled != whole) < 1e-3
+
+
+def test_errors_at_the_seams_are_no_larger_than_elsewhere(fused_model):
+    original = np.uint8(data.astronaut()[:391, :403])
+    restored = Restorer(fused_model, tile=256)(jpeg.compress(original, 20))
+    errors = np.square(np.float64(restored) - original).mean(axis=-1)
+    columns = [column for column in (128, 192, 256) if column < 403]
+    at_seams = np.mean([errors[:, c - 1 : c + 1].mean() for c in columns])
+    beside = np.mean([errors[:, c - 9 : c + 9].mean() for c in columns])
+    assert at_seams < 1.1 * beside
+
+
+def test_progress_counts_the_tiles(fused_model, noise):
+    steps = []
+    Restorer(fused_model, tile=256)(noise(300, 300), progress=lambda *step: steps.append(step))
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_too_large_tiles_are_halved(fused_model, noise, monkeypatch):
+    image, steps = noise(300, 301), []
+    expected = Restorer(fused_model, tile=512)(image)
+    restorer = Restorer(fused_model, tile=512)
+    run = engines.KerasEngine.run
+
+    def short_of_memory(engine, layer, part, drawn):
+        if max(part.shape) > 256:
+            raise MemoryError
+        return run(engine, layer, part, drawn)
+
+    monkeypatch.setattr(engines.KerasEngine, "run", short_of_memory)
+    assert largest_difference(restorer(image, progress=lambda *step: steps.append(step)), expected) <= 1
+    assert steps[-1] == (4, 4)
+
+
+def test_no_memory_for_the_smallest_tiles(fused_model, noise, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(engines.KerasEngine, "run", fail)
+    with pytest.raises(TfarError, match="not enough memory for parts of 256x256 pixels"):
+        Restorer(fused_model)(noise(300, 300))
+
+
+# The grid of a JPEG that was cropped.
+
+
+@pytest.mark.parametrize("offset", [(0, 0), (3, 5), (7, 0)])
+def test_the_network_sees_the_grid_from_its_start(noise, offset):
+    seen = []
+    restorer = Restorer(channel_gains(1, 1, 1))
+    run = restorer._engine.run
+    restorer._engine.run = lambda layer, part, drawn: seen.append(part) or run(layer, part, drawn)
+    image = noise(20, 19)
+    np.testing.assert_array_equal(restorer(image, offset=offset), image)
+    [part] = seen
+    top, left = (-place % 8 for place in offset)
+    assert part.shape == (20 + top, 19 + left, 3)
+    np.testing.assert_array_equal(pixels.as_levels(part[top:, left:]), image)
+    np.testing.assert_array_equal(pixels.as_levels(part[:top, left:]), image[top:0:-1])
+
+
+def test_a_cropped_image_gives_what_the_whole_one_gives(noise):
+    model, image = perturb(edge_cnn(**SCALES), 1), noise(300, 310)
+    whole = Restorer(model)(image)[13:, 22:][80:, 80:]
+    cropped, off_grid = (Restorer(model)(image[13:, 22:], offset=o)[80:, 80:] for o in ((3, 2), (0, 0)))
+    assert largest_difference(cropped, whole) <= 1
+    assert largest_difference(off_grid, whole) > 1
+    tiled = Restorer(model, tile=256)(image[13:, 22:], offset=(3, 2))[80:, 80:]
+    assert largest_difference(tiled, whole) <= 1
+
+
+@pytest.mark.parametrize("offset", [(8, 0), (0, -1)])
+def test_offsets_beyond_a_block_are_refused(single_model, noise, offset):
+    with pytest.raises(ValueError, match="offset must be two numbers from 0 to 7"):
+        Restorer(single_model)(noise(9, 9), offset=offset)
+
+
+# Depth and dials.
+
+
+def test_sixteen_bits_have_what_lies_between_the_levels(noise):
+    image = noise(6, 7)
+    restored = Restorer(channel_gains(1, 0.5, 3))(image, depth=16)
+    assert restored.dtype == np.uint16
+    given = image / 127.5 - 1
+    expected = (np.clip(given * [1, 0.5, 3], -1, 1) + 1) * 32767.5
+    np.testing.assert_allclose(np.float64(restored), expected, atol=0.51)
+    with pytest.raises(ValueError, match="depth must be 8 or 16, got 12"):
+        Restorer(channel_gains(1))(image, depth=12)
+
+
+def test_strength_is_how_much_of_the_change_is_taken(noise):
+    image = noise(6, 7)
+    changed = np.clip(np.float64(image) * 0.5 + 63.75, 0, 255)
+    for strength in (0, 0.25, 1):
+        restored = Restorer(channel_gains(0.5, 0.5, 0.5), strength=strength)(image)
+        np.testing.assert_allclose(np.float64(restored), image + strength * (changed - image), atol=0.51)
+
+
+def test_texture_goes_from_base_to_fused(fused_model, noise):
+    image = noise(20, 17)
+    found = Restorer(fused_model).layers(image)
+    inside = found["mask"] > 0
+    assert 0.05 < inside.mean() < 0.95
+    for texture in (0, 0.5, 1):
+        restored = np.float64(Restorer(fused_model, texture=texture)(image))
+        expected = found["base"] + texture * inside[..., None] * (np.float64(found["texture"]) - found["base"])
+        clipped = (found["base"] % 255 == 0) | (found["texture"] % 255 == 0)
+        np.testing.assert_allclose(restored[~clipped], expected[~clipped], atol=1.51)
+
+
+def test_without_texture_its_network_is_not_computed(fused_model, noise, monkeypatch):
+    asked = []
+    run = engines.KerasEngine.run
+    monkeypatch.setattr(
+        engines.KerasEngine, "run", lambda self, layer, *given: asked.append(layer) or run(self, layer, *given)
+    )
+    base = Restorer(fused_model, "base")(noise(9, 9))
+    np.testing.assert_array_equal(Restorer(fused_model, texture=0)(noise(9, 9)).shape, base.shape)
+    Restorer(fused_model)(noise(9, 9))
+    assert asked == ["base", "base", "fused"]
+
+
+@pytest.mark.parametrize("size", [(16, 24), (9, 12), (1, 5)])
+def test_the_ensemble_is_the_mean_over_eight_ways(single_model, noise, size):
     image = noise(*size)
-    whole = Restorer(noise_network, seed=3)(image)
-    small_tiles()
-    np.testing.assert_allclose(np.float32(Restorer(noise_network, seed=3)(image)), whole, atol=1)
+    ways = []
+    for way in range(8):
+        turned = np.rot90(image, way % 4)
+        turned = turned[:, ::-1] if way >= 4 else turned
+        offset = (turned.shape[0] % 8, turned.shape[1] % 8) if way else (0, 0)
+        restored = np.float64(Restorer(single_model)(np.ascontiguousarray(turned), offset=offset, depth=16))
+        ways.append(np.rot90(restored[:, ::-1] if way >= 4 else restored, -(way % 4)))
+    assert np.ptp(ways, axis=0).max() > 257
+    inside = (np.min(ways, axis=0) > 0) & (np.max(ways, axis=0) < 65535)
+    assert inside.any()
+    ensemble = np.float64(Restorer(single_model, ensemble=True)(image, depth=16))
+    np.testing.assert_allclose(ensemble[inside], np.mean(ways, axis=0)[inside], atol=20)
 
 
-def test_tiles_of_a_luma_network(gray_network, noise, small_tiles):
-    image = noise(101, 70)
-    whole = Restorer(gray_network)(image)
-    small_tiles()
-    np.testing.assert_allclose(np.float32(Restorer(gray_network)(image)), whole, atol=1)
+def test_the_ensemble_in_tiles(noise_network, noise):
+    whole, tiled, tiles = whole_and_tiled(noise_network, noise(270, 301), ensemble=True)
+    assert tiles == 4
+    assert largest_difference(tiled, whole) <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"texture": 1.5}, "texture must be from 0 to 1, got 1.5"),
+        ({"texture": float("nan")}, "texture must be from 0 to 1, got nan"),
+        ({"strength": -0.1}, "strength must be from 0 to 1, got -0.1"),
+        ({"tile": 100}, "tile must be at least 256, got 100"),
+        ({"layer": "base", "texture": 0.5}, "texture is of the fused layer; region_aware gives the layer 'base'"),
+        ({"engine": "tpu"}, "engine must be one of litert, keras, got 'tpu'"),
+        ({"engine": "litert"}, "the engine litert takes the name of a preset or a file, not a model"),
+    ],
+)
+def test_dials_out_of_range(fused_model, options, message):
+    with pytest.raises(ValueError, match=message):
+        Restorer(fused_model, **options)
+
+
+def test_texture_needs_layers(single_model):
+    with pytest.raises(ValueError, match="texture is of the fused layer; edge_cnn gives the layer 'image'"):
+        Restorer(single_model, texture=0.5)

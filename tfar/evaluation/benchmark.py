@@ -21,7 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfar import __version__, jpeg
+from tfar import __version__, jpeg, storage
 from tfar.errors import TfarError
 from tfar.evaluation import protocols
 from tfar.evaluation.contestants import Contestant
@@ -30,7 +30,6 @@ from tfar.images.read import image_files, read_image
 from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import layer_restorers
-from tfar.storage import write_atomically
 from tfar.terminal import track
 
 FULL_REFERENCE = {"gray": protocols.gray, "color": protocols.color, "double": protocols.double}
@@ -77,7 +76,7 @@ class Cache:
 
     def put(self, key: str, entry: dict):
         if self.folder:
-            write_atomically(_cached(self.folder, key), lambda part: part.write_text(json.dumps(entry)))
+            storage.write_atomically(_cached(self.folder, key), lambda part: part.write_text(json.dumps(entry)))
 
 
 def _cached(folder: Path, key: str) -> Path:
@@ -86,7 +85,7 @@ def _cached(folder: Path, key: str) -> Path:
 
 def cache_folder() -> Path:
     """Where scores are kept: ``tfar/scores`` in the user's cache folder (XDG_CACHE_HOME)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfar" / "scores"
+    return storage.cache_folder("scores")
 
 
 def evaluate(

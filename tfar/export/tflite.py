@@ -1,19 +1,73 @@
-"""TFLite (LiteRT), for phones and browsers: uint8 images in, uint8 images out, built-in operators only."""
+"""TFLite (LiteRT): files for phones and browsers, and the files that restoration computes on CPUs.
 
+Built-in operators only: one that only full TensorFlow has is an error at conversion, never a surprise on the phone.
+"""
+
+import functools
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfar.storage import write_atomically
+
+# Layer of a network -> the outputs that it takes; ``image`` is the layer of a network that has no others.
+LAYER_OUTPUTS = {
+    "image": ("image",),
+    "base": ("base",),
+    "texture": ("texture",),
+    "fused": ("base", "texture", "mask"),
+}
 
 
 def export_tflite(saved_model: str | Path, file: str | Path):
     """Convert a SavedModel of :func:`tfar.export.saved_model.export_saved_model` to a TFLite file.
 
     The inputs are those of the SavedModel, for a batch of 1; height and width are set by resizing the input tensors.
-    An operator that only full TensorFlow has is an error here, never a surprise on the phone.
     """
+    content = _converted(saved_model, ["serving_default"], eight_bit=False)
+    write_atomically(file, lambda part: part.write_bytes(content))
+
+
+def convert(model, file: str | Path, *, eight_bit: bool):
+    """Convert a network to the TFLite file that :mod:`tfar.restoration.engines` computes.
+
+    Each layer of :data:`LAYER_OUTPUTS` that the network has is a signature of its own, so that nothing else is
+    computed for it; the weights are in the file once. Inputs and outputs are the network's, float32, for one image of
+    any size.
+
+    Args:
+        model: a network from images in [-1, 1] to a dictionary of outputs.
+        file: what to write.
+        eight_bit: hold the weights of large convolutions in 8 bits and compute these in 8 bits, with a range of the
+            activations that is measured for every image (dynamic-range quantisation). Small ones, such as those of the
+            mask, stay in float32.
+    """
+    import keras
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serving_default"])
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    content = converter.convert()
+    specification = [tf.TensorSpec((1, None, None, i.shape[-1]), tf.float32, name=i.name) for i in model.inputs]
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    layers = [layer for layer, outputs in LAYER_OUTPUTS.items() if set(outputs) <= model.output.keys()]
+    for layer in layers:
+        network = keras.Model(model.inputs, {name: model.output[name] for name in LAYER_OUTPUTS[layer]})
+        call = functools.partial(_call, network)
+        archive.add_endpoint(layer, call, input_signature=specification)
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        content = _converted(folder, layers, eight_bit=eight_bit)
     write_atomically(file, lambda part: part.write_bytes(content))
+
+
+def _call(network, *inputs):
+    return network(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
+
+
+def _converted(saved_model: str | Path, signatures: Sequence[str], *, eight_bit: bool) -> bytes:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=list(signatures))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if eight_bit:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return converter.convert()

@@ -1,0 +1,67 @@
+"""The TFLite files of networks in the user's cache, which restoration by LiteRT computes.
+
+``python -m tfar.restoration.converted MODEL FILE 0|1`` writes one of them: a conversion takes TensorFlow and leaves
+memory behind, so it is done in a process of its own.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tfar import backend, presets
+from tfar.errors import CheckpointError, TfarError
+from tfar.export.tflite import convert
+from tfar.storage import cache_folder
+
+FORMAT = 1  # of the files; another number makes them anew
+
+
+def network_file(model_file: Path, *, eight_bit: bool) -> Path:
+    """The file of :func:`tfar.export.tflite.convert` for a ``.keras`` file, made where it is missing.
+
+    It lies in :func:`tfar.storage.cache_folder` under the SHA-256 of the ``.keras`` file. A process of its own makes
+    it, with TensorFlow, which takes some seconds once; processes that race for it make the same file.
+
+    Raises:
+        CheckpointError: naming the ``.keras`` file, when it cannot be converted.
+        TfarError: when the cache folder cannot be written.
+    """
+    digest = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    folder = cache_folder("networks")
+    file = folder / f"{digest}-{'8bit' if eight_bit else 'float32'}-{FORMAT}.tflite"
+    if not file.is_file():
+        _check_folder(folder)
+        command = [sys.executable, "-m", "tfar.restoration.converted", str(model_file), str(file), str(int(eight_bit))]
+        environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            named = reason if str(model_file) in reason else f"{model_file}: cannot be converted: {reason}"
+            raise CheckpointError(named)
+    return file
+
+
+def _check_folder(folder: Path):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError
+    except OSError as error:
+        raise TfarError(f"{folder}: the cache cannot be written; name another folder in XDG_CACHE_HOME") from error
+
+
+def _main(model_file: str, file: str, eight_bit: str) -> int:
+    """What the process that converts does."""
+    backend.start()
+    try:
+        convert(presets.load(model_file), file, eight_bit=bool(int(eight_bit)))
+    except TfarError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

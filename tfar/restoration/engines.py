@@ -1,0 +1,223 @@
+"""What computes a network: Keras, or LiteRT from a ``.tflite`` file, which starts without TensorFlow.
+
+Both take and give NumPy arrays in [-1, 1]; one call at a time, on all cores, whatever the number of threads that call.
+"""
+
+import functools
+import glob
+import importlib.util
+import os
+import platform
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfar import backend, presets
+from tfar.errors import ProcessError, TfarError
+from tfar.export.tflite import LAYER_OUTPUTS
+from tfar.restoration.converted import network_file
+
+ENGINES = ("litert", "keras")
+_IMPORTED_BY = os.getpid()
+
+
+class Engine(Protocol):
+    """A network that is ready to be computed.
+
+    Attributes:
+        kind: ``litert`` or ``keras``.
+        name: of the network, for messages.
+        channels: of the image that the network takes: 3 for RGB, 1 for luma.
+        takes_noise: whether it takes noise, too.
+        layered: whether it is a fused region-aware network, with the layers ``fused``, ``base`` and ``texture``;
+            another network has the one layer ``image``.
+        memory: bytes that a tile may take at most.
+        pixel_bytes: what a tile takes per pixel and network that a layer needs, at most.
+    """
+
+    kind: str
+    name: str
+    channels: int
+    takes_noise: bool
+    layered: bool
+    memory: int
+    pixel_bytes: int
+
+    def run(self, layer: str, image: np.ndarray, noise: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Compute what a layer needs, and no more.
+
+        Args:
+            layer: a key of :data:`tfar.export.tflite.LAYER_OUTPUTS`.
+            image: float32 ``(h, w, channels)`` in [-1, 1].
+            noise: of a network that takes it: float32 ``(ceil(h/2), ceil(w/2), 1)``.
+
+        Returns:
+            The outputs that ``LAYER_OUTPUTS`` names, each ``(h, w, ...)``, float32.
+
+        Raises:
+            MemoryError: when there is not enough memory for an image of this size.
+            ProcessError: in a process that was forked from the one that made the engine.
+        """
+
+
+def choose(model: Any, kind: str | None, exact: bool) -> Engine:
+    """The engine for a network.
+
+    Args:
+        model: a ``keras.Model``, or what :func:`tfar.presets.load` takes.
+        kind: ``litert``, ``keras``, or None: LiteRT on CPUs for networks in files, Keras otherwise.
+        exact: see :func:`eight_bit_weights`.
+
+    Raises:
+        ValueError: for another kind, or LiteRT for a model that is in no file.
+        CheckpointError: when there is no such preset or file, or it cannot be read.
+        TfarError: when LiteRT is asked for and not installed.
+    """
+    if kind not in (None, *ENGINES):
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {kind!r}")
+    if not isinstance(model, str | Path):
+        if kind == "litert":
+            raise ValueError("the engine litert takes the name of a preset or a file, not a model")
+        return KerasEngine(model)
+    if kind is None:
+        kind = "litert" if _has_litert() and not gpu_visible() else "keras"
+    if kind == "keras":
+        return KerasEngine(presets.load(model))
+    if not _has_litert():
+        raise TfarError("the engine litert needs LiteRT, run: pip install ai-edge-litert")
+    file = presets.model_file(model)
+    name = file.parent.name if file.name == "model.keras" else file.stem
+    return _litert(network_file(file, eight_bit=not exact and eight_bit_weights()), name, os.getpid())
+
+
+class KerasEngine:
+    """A ``keras.Model`` in this process, float32 unless the model is of another type."""
+
+    kind = "keras"
+    memory = 640 << 20  # TensorFlow itself takes as much
+    pixel_bytes = 1600
+
+    def __init__(self, model):
+        from tfar.models import channels, input_names, main_output
+
+        self.model = model
+        self.name = model.name
+        self.channels = channels(model)
+        self.takes_noise = "noise" in input_names(model)
+        self.layered = main_output(model) == "fused"
+
+    def run(self, layer, image, noise):
+        _check_process(_IMPORTED_BY)
+        network = _network(self.model, layer)
+        inputs = [array[None] for array in (image, noise) if array is not None]
+        with _keras_lock:
+            try:
+                outputs = network.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
+            except Exception as error:
+                if type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError"):
+                    raise MemoryError(str(error).splitlines()[0]) from error
+                raise
+        return {name: array[0] for name, array in outputs.items()}
+
+
+_keras_lock = threading.Lock()
+
+
+@functools.lru_cache(maxsize=8)
+def _network(model, layer: str):
+    """A model cut down to what a layer needs; kept, since each compiles a graph."""
+    import keras
+
+    network = keras.Model(model.inputs, {name: model.output[name] for name in LAYER_OUTPUTS[layer]})
+    network.jit_compile = False  # XLA would compile it for every size of images anew
+    return network
+
+
+class LiteRTEngine:
+    """A file of :func:`tfar.export.tflite.convert` in this process."""
+
+    kind = "litert"
+    memory = 1 << 30
+    pixel_bytes = 1600
+
+    def __init__(self, file: Path, name: str, *, threads: int | None = None):
+        with backend.starting():
+            from ai_edge_litert.interpreter import Interpreter
+
+            self._interpreter = Interpreter(str(file), num_threads=threads or _cores())
+            self._interpreter.allocate_tensors()  # LiteRT's note comes here
+        self.name = name
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._runners: dict[str, Any] = {}
+        signatures = self._interpreter.get_signature_list()
+        self.layered = "fused" in signatures
+        names = next(iter(signatures.values()))["inputs"]
+        self.takes_noise = "noise" in names
+        [self._image] = [name for name in names if name != "noise"]
+        details = self._runner("fused" if self.layered else "image").get_input_details()
+        self.channels = int(details[self._image]["shape"][-1])
+
+    def run(self, layer, image, noise):
+        _check_process(self._process)
+        given = {self._image: image[None]} | ({} if noise is None else {"noise": noise[None]})
+        with self._lock:
+            try:
+                outputs = self._runner(layer)(**given)
+            except (RuntimeError, ValueError) as error:
+                raise MemoryError(f"LiteRT: {str(error).splitlines()[0]}") from error
+        return {name: outputs[name][0] for name in LAYER_OUTPUTS[layer]}
+
+    def _runner(self, layer: str):
+        if layer not in self._runners:
+            self._runners[layer] = self._interpreter.get_signature_runner(layer)
+        return self._runners[layer]
+
+
+@functools.lru_cache(maxsize=4)
+def _litert(file: Path, name: str, process: int) -> LiteRTEngine:
+    """An engine that several restorers share; a child process has its own."""
+    return LiteRTEngine(file, name)
+
+
+def eight_bit_weights() -> bool:
+    """Whether this processor gains by 8-bit weights: it has instructions for sums of products of bytes.
+
+    Such are AVX-512 VNNI, AVX-VNNI and AMX on x86, and the dot products of ARMv8.2. Elsewhere LiteRT takes longer with
+    8-bit weights than with float32 (``scripts/benchmark_speed.py``), so there is nothing to trade accuracy for.
+    """
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return not words.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+
+
+def gpu_visible() -> bool:
+    """Whether Keras would find a GPU; it is started only where the system has a device file for one."""
+    if not glob.glob("/dev/nvidia[0-9]*") and not Path("/dev/kfd").exists():
+        return False
+    backend.start()
+    import keras
+
+    return bool(keras.distribution.list_devices("gpu"))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _has_litert() -> bool:
+    return importlib.util.find_spec("ai_edge_litert") is not None
+
+
+def _check_process(process: int):
+    if os.getpid() != process:
+        raise ProcessError(
+            "this process was forked from the one that made the restorer, whose threads it lacks; make a restorer in"
+            " each process, and start those by the method 'spawn'"
+        )
