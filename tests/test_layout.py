@@ -19,7 +19,7 @@ STOREYS = (  # from the roof down; rooms of one storey do not know each other
     {"losses", "metrics", "export", "data", "presets"},
     {"models", "jpeg", "images"},
     {"recipes", "storage"},
-    {"pixels", "errors", "backend", "terminal"},
+    {"pixels", "quantization", "errors", "backend", "terminal"},
 )
 
 

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from scipy import fft
+
+from tfar import quantization
+from tfar.quantization import known_luma_tables, luma_table, nearest_quality
+
+
+def test_the_basis_is_that_of_scipy():
+    np.testing.assert_allclose(quantization.dct_basis(), fft.dct(np.eye(8), axis=0, norm="ortho"), atol=1e-6)
+
+
+@pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 100])
+def test_a_standard_table_is_found_exactly(quality):
+    assert nearest_quality(luma_table(quality)) == (quality, True)
+
+
+def test_other_tables_are_as_strong_as_a_standard_one():
+    changed = luma_table(60).copy()
+    changed[7, 7] += 1
+    assert nearest_quality(changed) == (60, False)
+    for tables in ("mozjpeg", "photoshop"):
+        found = [nearest_quality(table) for table in known_luma_tables(tables)]
+        assert found[0][0] < 50 and found[-1][0] > 95
+        assert not any(exact for quality, exact in found if 1 < quality < 100)
+
+
+def test_a_table_with_steps_of_zero_has_a_quality():
+    assert nearest_quality(np.zeros((8, 8), int)) == (100, False)
+
+
+def test_known_tables_are_those_of_all_qualities_once():
+    standard = {table.tobytes() for table in known_luma_tables("standard")}
+    assert standard == {luma_table(quality).tobytes() for quality in range(1, 101)}
+    assert len(standard) == len(known_luma_tables("standard"))
+    assert len(known_luma_tables("photoshop")) >= 7
