@@ -90,14 +90,15 @@ def known_luma_tables(tables: str) -> tuple[np.ndarray, ...]:
     return tuple({table.tobytes(): table for table in found}.values())
 
 
-def nearest_quality(table: np.ndarray) -> tuple[int, bool]:
-    """The quality factor whose standard luma table is nearest to a luma table ``(8, 8)``, and whether it is that table.
+def nearest_quality(table: np.ndarray) -> int:
+    """The quality factor, 1 to 100, whose standard luma table is nearest to a luma table ``(8, 8)``, or its transpose.
 
-    Nearest is the one with the smallest mean difference of the steps' logarithms.
+    Nearest is the one with the smallest mean difference of the steps' logarithms. Steps of 0 are unknown and left out.
     """
-    distances = np.abs(np.log(np.maximum(table, 1)) - _standard_logarithms()).mean(axis=(1, 2))
-    nearest = int(distances.argmin()) + 1
-    return nearest, np.array_equal(table, luma_table(nearest))
+    table = np.asarray(table)
+    known = table > 0 if table.any() else np.ones_like(table, bool)
+    differences = np.abs(np.log(np.maximum(table, 1)) - _standard_logarithms())[..., known].mean(axis=-1)
+    return int(differences.min(axis=1).argmin()) + 1
 
 
 def table_scale(quality: float) -> float:
@@ -121,7 +122,9 @@ def dct_basis() -> np.ndarray:
 
 @functools.cache
 def _standard_logarithms() -> np.ndarray:
-    return np.log(np.float64([luma_table(quality) for quality in range(1, 101)]))
+    """Of the standard luma tables and their transposes: ``(100, 2, 8, 8)``."""
+    tables = [luma_table(quality) for quality in range(1, 101)]
+    return np.log(np.asarray([(table, table.T) for table in tables], np.float64))
 
 
 def _scaled(table: np.ndarray, quality: int) -> np.ndarray:
