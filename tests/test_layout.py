@@ -17,9 +17,9 @@ STOREYS = (  # from the roof down; rooms of one storey do not know each other
     {"__init__"},
     {"training", "restoration"},
     {"losses", "metrics", "export", "data", "presets"},
-    {"models", "jpeg", "images"},
+    {"models", "jpeg", "traces", "images"},
     {"recipes", "storage"},
-    {"pixels", "errors", "backend", "terminal"},
+    {"pixels", "quantization", "errors", "backend", "terminal"},
 )
 
 

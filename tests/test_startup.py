@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 HEAVY = "keras tensorflow scipy torch cv2 matplotlib"
 CODE = """
@@ -28,6 +29,8 @@ sys.exit(code)
         (["restore", "absent.jpg", "out.png"], 2),
         (["evaluate"], 2),
         (["study"], 2),
+        (["inspect"], 2),
+        (["inspect", "absent.jpg"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -35,3 +38,15 @@ def test_nothing_heavy_is_imported(arguments, code):
     result = subprocess.run([sys.executable, "-c", CODE, HEAVY, *arguments], capture_output=True, text=True)
     assert result.returncode == code, result.stderr
     assert result.stderr.splitlines()[-1].strip() == "imported:"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_pictures_are_inspected_without_anything_heavy(tmp_path, form, options):
+    image = Image.effect_noise((300, 200), 40)
+    image.save(tmp_path / "photo", form)
+    result = subprocess.run(
+        [sys.executable, "-c", CODE, HEAVY, "inspect", tmp_path / "photo", *options], capture_output=True, text=True
+    )
+    assert result.returncode == 0 and form in result.stdout
+    assert result.stderr.strip() == "imported:"

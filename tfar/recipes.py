@@ -16,10 +16,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from tfar.errors import RecipeError
+from tfar.quantization import Tables
 
 Subsampling = Literal["4:2:0", "4:2:2", "4:4:4"]
-Tables = Literal["standard", "mozjpeg", "photoshop"]
-SUBSAMPLINGS, TABLES = get_args(Subsampling), get_args(Tables)
+SUBSAMPLINGS = get_args(Subsampling)
 LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
 OPEN_FIELDS = (["options"], ["terms"], ["subsampling"], ["tables"])  # mappings to which overrides may add keys
 
@@ -66,7 +66,7 @@ class Data:
         subsampling: chroma subsampling of the colour patches: ``4:2:0``, ``4:2:2`` or ``4:4:4``, each with its share;
             one name stands for all of them.
         tables: whose quantisation tables: ``standard`` (libjpeg's), ``mozjpeg`` or ``photoshop``, each with its
-            share; see :func:`tfar.jpeg.quantization_tables`.
+            share; see :func:`tfar.quantization.quantization_tables`.
         double: share of the patches that were a JPEG before, in [0, 1], of at most the quality of the last one; half
             of them on the same grid, half of them on one that is shifted by 1 to 15 pixels each way, as after a crop.
         patch: side of the square patches, in pixels.

@@ -1,0 +1,70 @@
+"""Show what is known about image files, and what restore would do with them."""
+
+import argparse
+import json
+
+from tfar.errors import ImageError
+from tfar.terminal import print_error, print_tables
+
+
+def add_arguments(parser: argparse.ArgumentParser):
+    parser.add_argument("files", metavar="FILE", nargs="+", help="an image file")
+    parser.add_argument("--json", action="store_true", help="print a JSON array with an object for each file")
+
+
+def run(options: argparse.Namespace) -> int:
+    from tfar.restoration.inspection import inspect
+
+    found, failures = {}, 0
+    for file in options.files:
+        try:
+            found[file] = inspect(file)
+        except ImageError as error:
+            failures += 1
+            print_error(f"tfar: {error}")
+    if options.json:
+        lines = [json.dumps({"file": file, **inspection.as_dict()}) for file, inspection in found.items()]
+        print("[" + ",\n ".join(lines) + "]")
+    elif found:
+        print_tables(_table(found))
+    return 2 if failures else 0
+
+
+def _table(found) -> str:
+    from tabulate import tabulate
+
+    rows = [
+        {
+            "file": file.replace("|", "\\|"),
+            "format": _format(inspection),
+            "size": f"{inspection.width}x{inspection.height}",
+            "quality": _or_dash(inspection.file_quality),
+            "tables": _or_dash(inspection.encoder),
+            "chroma": _or_dash(inspection.facts.subsampling),
+            "earlier JPEG": f"{inspection.earlier.quality} ({inspection.earlier.tables})"
+            if inspection.earlier
+            else "-",
+            "grid": _or_dash(inspection.offset),
+            "what restore does": inspection.advice,
+        }
+        for file, inspection in found.items()
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _format(inspection) -> str:
+    facts = inspection.facts
+    notes = [f"{facts.mode} {facts.bits} bit"]
+    if facts.progressive:
+        notes.append("progressive")
+    if facts.orientation != 1:
+        notes.append(f"orientation {facts.orientation}")
+    return f"{facts.format} ({', '.join(notes)})"
+
+
+def _earlier(trace) -> str:
+    return f"{trace.quality} ({trace.tables})" if trace else "-"
+
+
+def _or_dash(value) -> str:
+    return "-" if value is None else str(value)
