@@ -31,7 +31,7 @@ def test_a_contact_sheet_shows_all_and_is_about_as_high_as_wide(image, count):
 def test_restore_a_file(run, photo, fused_file, fused_model, tmp_path):
     for layer in ("fused", "base", "texture"):
         target = tmp_path / f"{layer}.png"
-        code, out, err = run("restore", photo, target, "--preset", fused_file, "--layer", layer)
+        code, out, err = run("restore", photo, target, "--force", "--preset", fused_file, "--layer", layer)
         assert (code, out, err) == (0, [f"{photo} -> {target}"], [])
         np.testing.assert_allclose(np.float32(Image.open(target)), Restorer(fused_model, layer)(PHOTO), atol=1)
 
@@ -41,7 +41,7 @@ def test_restore_a_folder(run, photo, fused_file, fused_model, tmp_path):
     gray.parent.mkdir()
     Image.fromarray(PHOTO[..., 0]).save(gray)
     target = tmp_path / "out"
-    code, out, err = run("restore", photo.parent, target, "--preset", fused_file, "--no-consistency")
+    code, out, err = run("restore", photo.parent, target, "--force", "--preset", fused_file, "--no-consistency")
     assert (code, err) == (0, [])
     assert out == [f"{photo} -> {target}/photo.png", f"{gray} -> {target}/sub/gray.png"]
     with Image.open(gray) as jpeg, Image.open(target / "sub" / "gray.png") as restored:
@@ -51,7 +51,7 @@ def test_restore_a_folder(run, photo, fused_file, fused_model, tmp_path):
 def test_bad_files_of_a_folder_are_named_and_the_others_restored(run, photo, fused_file, tmp_path):
     (photo.parent / "empty.jpg").write_bytes(b"")
     (photo.parent / "text.jpg").write_text("no\nimage")
-    code, out, err = run("restore", photo.parent, tmp_path / "out", "--preset", fused_file)
+    code, out, err = run("restore", photo.parent, tmp_path / "out", "--force", "--preset", fused_file)
     assert code == 2
     assert out == [f"{photo} -> {tmp_path}/out/photo.png", "2 failed, 1 restored"]
     assert [line.split(":")[1].strip() for line in err] == [f"{photo.parent}/empty.jpg", f"{photo.parent}/text.jpg"]
@@ -59,7 +59,7 @@ def test_bad_files_of_a_folder_are_named_and_the_others_restored(run, photo, fus
 
 
 def test_restore_a_color_image_with_a_luma_network(run, photo, luma_file, tmp_path):
-    assert run("restore", photo, tmp_path / "out.png", "--preset", luma_file)[0] == 0
+    assert run("restore", photo, tmp_path / "out.png", "--force", "--preset", luma_file)[0] == 0
     change = np.int16(Image.open(tmp_path / "out.png")) - PHOTO
     assert np.abs(change).max() > 1
     assert np.median(np.ptp(change, axis=-1)) <= 1
@@ -75,7 +75,7 @@ def read(path):
 
 def test_candidates_of_a_png(run, photo, noise_file, noise_model, tmp_path):
     target = tmp_path / "new" / "photo.png"
-    code, out, err = run("restore", photo, target, "--preset", noise_file, "--candidates", 2)
+    code, out, err = run("restore", photo, target, "--force", "--preset", noise_file, "--candidates", 2)
     files = [target.with_name(f"photo-{label}.png") for label in (1, 2, "candidates")]
     assert (code, out, err) == (0, [f"{photo} -> {file}" for file in files], [])
     assert sorted(target.parent.iterdir()) == files
@@ -98,7 +98,7 @@ def test_candidates_go_on_from_the_seed(run, photo, noise_file, tmp_path):
         ("c", ["--seed", 5]),
         ("d", []),
     ):
-        assert run("restore", photo, tmp_path / f"{name}.png", "--preset", noise_file, *arguments)[0] == 0
+        assert run("restore", photo, tmp_path / f"{name}.png", "--force", "--preset", noise_file, *arguments)[0] == 0
     np.testing.assert_array_equal(read(tmp_path / "a-3.png"), read(tmp_path / "b-1.png"))
     np.testing.assert_array_equal(read(tmp_path / "a-2.png"), read(tmp_path / "c.png"))
     assert (read(tmp_path / "c.png") != read(tmp_path / "d.png")).any()
@@ -110,7 +110,7 @@ def test_candidates_go_on_from_the_seed(run, photo, noise_file, tmp_path):
 def test_candidates_of_a_jpeg_come_with_the_share_outside_its_intervals(run, noise_file, tmp_path, image, extension):
     source = tmp_path / "photo.jpg"
     Image.fromarray(image).save(source, quality=35)
-    code, out, err = run("restore", source, tmp_path / f"out.{extension}", "--preset", noise_file, "--candidates", 2)
+    code, out, err = run("restore", source, tmp_path / f"out.{extension}", "--force", "--preset", noise_file, "--candidates", 2)
     assert (code, err) == (0, [])
     shares = []
     for number, line in enumerate(out[:2], start=1):
@@ -131,7 +131,7 @@ def test_candidates_of_a_jpeg_come_with_the_share_outside_its_intervals(run, noi
 def test_a_jpeg_without_a_whole_block_has_no_such_share(run, noise_file, tmp_path):
     source = tmp_path / "photo.jpg"
     Image.fromarray(PHOTO[:7, :30]).save(source)
-    code, out, _ = run("restore", source, tmp_path / "out.png", "--preset", noise_file, "--candidates", 1)
+    code, out, _ = run("restore", source, tmp_path / "out.png", "--force", "--preset", noise_file, "--candidates", 1)
     assert (code, out[0]) == (0, f"{source} -> {tmp_path}/out-1.png")
 
 
@@ -141,7 +141,7 @@ def test_candidates_of_a_folder(run, refused, photo, noise_file, tmp_path):
     Image.fromarray(PHOTO[..., 0]).save(coded)
     (photo.parent / "text.jpg").write_text("no image")
     target = tmp_path / "out"
-    code, out, err = run("restore", photo.parent, target, "--preset", noise_file, "--candidates", 1)
+    code, out, err = run("restore", photo.parent, target, "--force", "--preset", noise_file, "--candidates", 1)
     assert code == 2 and len(err) == 1 and "text.jpg" in err[0]
     assert [line.split("  (")[0] for line in out] == [
         f"{photo} -> {target}/photo-1.png",
@@ -154,21 +154,21 @@ def test_candidates_of_a_folder(run, refused, photo, noise_file, tmp_path):
 
     Image.fromarray(PHOTO).save(photo.with_name("photo-1.png"))
     before = photo.with_name("photo-1.png").read_bytes()
-    line = refused("restore", photo.parent, photo.parent, "--preset", noise_file, "--candidates", 1)
+    line = refused("restore", photo.parent, photo.parent, "--force", "--preset", noise_file, "--candidates", 1)
     assert "photo-1.png: is one of the inputs" in line
     assert photo.with_name("photo-1.png").read_bytes() == before
 
 
 @pytest.mark.parametrize("arguments", [[], ["--layer", "base"]])
 def test_networks_without_noise_have_no_candidates(refused, photo, fused_file, tmp_path, arguments):
-    command = ["restore", photo, tmp_path / "out.png", "--preset", fused_file, "--candidates", 2, *arguments]
+    command = ["restore", photo, tmp_path / "out.png", "--force", "--preset", fused_file, "--candidates", 2, *arguments]
     assert "gives one restoration of an image; a one-to-many network gives candidates" in refused(*command)
     assert list(tmp_path.iterdir()) == [photo.parent]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--candidates", 2]])
 def test_networks_with_noise_have_no_layers(refused, photo, noise_file, tmp_path, arguments):
-    command = ["restore", photo, tmp_path / "out.png", "--preset", noise_file, "--layer", "base", *arguments]
+    command = ["restore", photo, tmp_path / "out.png", "--force", "--preset", noise_file, "--layer", "base", *arguments]
     assert "no layer 'base'" in refused(*command)
 
 
@@ -211,7 +211,7 @@ def write_truncated_jpeg(path):
 )
 def test_unreadable_input(refused, fused_file, tmp_path, write, reason):
     write(tmp_path / "bad.jpg")
-    line = refused("restore", tmp_path / "bad.jpg", tmp_path / "out.png", "--preset", fused_file)
+    line = refused("restore", tmp_path / "bad.jpg", tmp_path / "out.png", "--force", "--preset", fused_file)
     assert str(tmp_path / "bad.jpg") in line
     assert reason in line
     assert not (tmp_path / "out.png").exists()
@@ -219,7 +219,7 @@ def test_unreadable_input(refused, fused_file, tmp_path, write, reason):
 
 @pytest.mark.parametrize("target", ["out.gif", "in/photo.png/out.png"])
 def test_unwritable_output(refused, photo, fused_file, tmp_path, target):
-    assert target in refused("restore", photo, tmp_path / target, "--preset", fused_file)
+    assert target in refused("restore", photo, tmp_path / target, "--force", "--preset", fused_file)
     assert not (tmp_path / target).exists()
 
 

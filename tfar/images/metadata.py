@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 COMMENT = "Comment"  # the text of a PNG that a JPEG's comment becomes
 XMP_TAG, PROFILE_TAG = 700, 34675  # of TIFF
@@ -133,7 +133,7 @@ def _is_layout(tag: int) -> bool:
 
 
 def _tiff_tag(image: Image.Image, tag: int):
-    return image.tag_v2.get(tag) if image.format == "TIFF" else None
+    return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
 def _is_gray(profile: bytes) -> bool:

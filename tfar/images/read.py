@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, ImageSequence, UnidentifiedImageError
@@ -313,7 +313,7 @@ def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
     """CMYK or Lab as sRGB, and the line that says how."""
-    own = ImageCms.createProfile("LAB") if image.mode == "LAB" else None
+    own: Any = ImageCms.createProfile("LAB") if image.mode == "LAB" else None
     try:
         if profile:
             own = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -84,6 +84,7 @@ def choose(model: Any, kind: str | None, exact: bool) -> Engine:
     if kind is None:
         kind = "litert" if _has_litert() and not gpu_visible() else "keras"
     if kind == "keras":
+        backend.start()
         return KerasEngine(presets.load(model))
     if not _has_litert():
         raise TfarError("the engine litert needs LiteRT, run: pip install ai-edge-litert")

@@ -92,11 +92,12 @@ class FileRestorer:
         found = inspect_picture(first, data, quality=self.quality)
         notes = self._notes(first, found)
         if found.untouched and not self.force:
+            notes += (f"{found.advice}; --force restores it",)
             if job.source in job.targets:
-                return Outcome(job, "skipped", (*notes, found.advice), found.as_dict())
+                return Outcome(job, "skipped", notes, found.as_dict())
             kept = [dataclasses.replace(picture, metadata=self._metadata(picture)) for picture in pictures]
             self._write(job, forms, [kept] * len(forms))
-            return Outcome(job, "passed through", (*notes, found.advice), found.as_dict())
+            return Outcome(job, "passed through", notes, found.as_dict())
 
         def step(done: int, total: int):
             check()

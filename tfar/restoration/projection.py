@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from scipy import fft
 
 from tfar.images.read import EOI
@@ -43,7 +43,7 @@ def coded_luma(data: bytes, orientation: int = 1) -> CodedLuma | None:
         None when the file is not one of luma and chroma with full luma (no JPEG, CMYK, RGB).
     """
     with Image.open(io.BytesIO(data + EOI)) as image:  # an end for a file that was cut short
-        if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
+        if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
             return None
         sampling = [layer[1:3] for layer in image.layer]
         if image.info.get("adobe_transform") == 0 and len(sampling) > 1 or sampling[0] != max(sampling):
