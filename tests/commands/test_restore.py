@@ -110,7 +110,9 @@ def test_candidates_go_on_from_the_seed(run, photo, noise_file, tmp_path):
 def test_candidates_of_a_jpeg_come_with_the_share_outside_its_intervals(run, noise_file, tmp_path, image, extension):
     source = tmp_path / "photo.jpg"
     Image.fromarray(image).save(source, quality=35)
-    code, out, err = run("restore", source, tmp_path / f"out.{extension}", "--force", "--preset", noise_file, "--candidates", 2)
+    code, out, err = run(
+        "restore", source, tmp_path / f"out.{extension}", "--force", "--preset", noise_file, "--candidates", 2
+    )
     assert (code, err) == (0, [])
     shares = []
     for number, line in enumerate(out[:2], start=1):
