@@ -66,6 +66,12 @@ def test_a_table_that_nobody_knows():
     assert 42 <= trace.quality <= 58
 
 
+def test_a_table_that_is_like_none_that_is_known():
+    trace = find_trace(recoded(COLOR, "JPEG", qtables=[[29] * 64] * 2)[2:, 7:])
+    assert (trace.offset, trace.tables) == ((6, 1), "other")
+    assert set(np.unique(trace.table)) == {0, 29}
+
+
 def test_a_picture_that_was_turned_has_the_table_transposed():
     turned = np.ascontiguousarray(np.rot90(jpeg.compress(COLOR[:, :265], 40)))
     trace = find_trace(turned)
@@ -88,11 +94,11 @@ def test_what_is_done_to_a_picture_later_leaves_the_traces(alter):
     assert told(find_trace(np.ascontiguousarray(alter(jpeg.compress(COLOR, 50))))) == ((0, 0), 50)
 
 
-@pytest.mark.parametrize("factor", [0.5, 0.75, 1.5, 2.0])
-def test_a_picture_resized_after_the_jpeg_has_no_grid(factor):
-    image = Image.fromarray(jpeg.compress(COLOR, 30))
+@pytest.mark.parametrize("quality, factor", [(30, 0.5), (30, 0.75), (30, 1.5), (30, 2.0), (10, 2.0)])
+def test_a_picture_resized_after_the_jpeg_has_no_grid(quality, factor):
+    image = Image.fromarray(jpeg.compress(COLOR, quality))
     size = [round(side * factor) for side in image.size]
-    assert find_trace(np.asarray(image.resize(size, Image.Resampling.BICUBIC))) is None
+    assert find_trace(np.asarray(image.resize(size, Image.Resampling.LANCZOS))) is None
 
 
 def drawings():
@@ -140,6 +146,13 @@ def test_clipped_pixels_do_not_matter():
     assert ((image == 0) | (image == 255)).mean() > 0.3
     picture, offset = cut(jpeg.compress(image, 15), 2, 3)
     assert told(find_trace(picture)) == (offset, 15)
+
+
+def test_an_offset_that_is_known_already_is_not_found_again():
+    picture, offset = cut(jpeg.compress(COLOR, 40), 3, 6)
+    given = traces._sliding_counts(picture), [np.full((8, 8), traces.ROUNDING)], traces.encodings()
+    assert traces._search(*given)[1] == offset
+    assert traces._search(*given, own=offset) is None
 
 
 # Beneath a JPEG file.

@@ -227,6 +227,16 @@ def test_the_grid_of_a_picture_that_is_turned(tmp_path, orientation):
     assert found.earlier and found.offset == trace.offset and found.quality == 40
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_table_of_a_picture_that_is_turned_lies_as_its_blocks(tmp_path, monkeypatch, orientation):
+    given = {}
+    monkeypatch.setattr(inspection, "find_trace_beneath", lambda image, table, offset: given.update(table=table))
+    inspect(save(tmp_path / "a.jpg", COLOR, quality=60, exif=exif(orientation)))
+    table = inspection.find_trace(read_image(tmp_path / "a.jpg")).table
+    np.testing.assert_array_equal(given["table"][:4, :4], table[:4, :4])
+    assert (given["table"] != given["table"].T).any()
+
+
 def test_a_cmyk_file_is_told_from_its_table_alone(tmp_path):
     Image.fromarray(WAS).convert("CMYK").save(tmp_path / "a.jpg", quality=80)
     found = inspect(tmp_path / "a.jpg")
