@@ -78,7 +78,7 @@ def read_pictures(
         ImageError: naming the file, when it is missing, empty, no image, damaged, too large, or has 32 bits a channel.
     """
     try:
-        with _file(source) as file:
+        with as_file(source) as file:
             return _pictures(file, frames, partial, max_megapixels)
     except FileNotFoundError as error:
         raise ImageError(f"{_name(source)}: no such file") from error
@@ -109,7 +109,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
         ImageError: naming the file, when it is no image.
     """
     try:
-        with open(path, "rb") as file, _open(file) as image:
+        with open(path, "rb") as file, open_image(file) as image:
             width, height = image.size
             sideways = image.format != "TIFF" and orientation(image) in SIDEWAYS  # Pillow turns TIFF files itself
             return (width, height) if sideways else (height, width)
@@ -171,14 +171,15 @@ def find_images(folder: str | Path, *, recursive: bool = True) -> tuple[list[Pat
 def is_image(path: str | Path) -> bool:
     """Whether a file's content begins as that of an image."""
     try:
-        with open(path, "rb") as file, _open(file):
+        with open(path, "rb") as file, open_image(file):
             return True
     except Exception:  # as above
         return False
 
 
 @contextlib.contextmanager
-def _file(source: Source) -> Iterator[BinaryIO]:
+def as_file(source: Source) -> Iterator[BinaryIO]:
+    """An image file, its bytes, or a file object, to be read from the start."""
     if isinstance(source, bytes | bytearray | memoryview):
         yield io.BytesIO(source)
     elif isinstance(source, str | os.PathLike):
@@ -192,8 +193,8 @@ def _name(source: Source) -> str:
     return str(source) if isinstance(source, str | os.PathLike) else str(getattr(source, "name", "the image"))
 
 
-def _open(file: BinaryIO) -> Image.Image:
-    """Pillow's ``open`` for the formats of this package, without its limit on the number of pixels."""
+def open_image(file: BinaryIO) -> Image.Image:
+    """Pillow's ``open`` for the formats of this package, without its limit on pixels; raises its errors."""
     brand = file.read(12)[4:]
     file.seek(0)
     if brand[:4] == b"ftyp" and brand[4:] in HEIF_BRANDS:
@@ -212,7 +213,7 @@ def _open(file: BinaryIO) -> Image.Image:
 
 
 def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float) -> list[Picture]:
-    image = _open(file)
+    image = open_image(file)
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         raise ImageError(
@@ -227,7 +228,7 @@ def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float)
             if not partial:
                 raise ImageError("cut short, its data end early; --partial restores what is there")
             notes.append("cut short; restored as far as it decodes")
-            image = _open(io.BytesIO(data + EOI))
+            image = open_image(io.BytesIO(data + EOI))
     count = getattr(image, "n_frames", 1)
     if count > 1 and frames == "first":
         notes.append(f"{count} frames or pages, of which the first is taken (--frames all takes all)")
@@ -262,7 +263,7 @@ def _first_scan(data: bytes) -> int:
 
 def _thumbnail(data: bytes) -> np.ndarray:
     """A JPEG file, decoded at an eighth of its size."""
-    image = _open(io.BytesIO(data))
+    image = open_image(io.BytesIO(data))
     image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
     return np.asarray(image)
 

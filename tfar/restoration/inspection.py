@@ -1,16 +1,15 @@
 """What a file and the pixels of its picture tell of the JPEG it is or was, and what restoration makes of that."""
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from tfar.errors import ImageError
-from tfar.images.read import SIDEWAYS, orientation, read_image
+from tfar.images.read import SIDEWAYS, Picture, as_file, open_image, orientation, read_image
 from tfar.quantization import BLOCK, TABLES, known_luma_tables, nearest_quality
 from tfar.traces import Trace, find_trace, find_trace_beneath
 
@@ -110,12 +109,6 @@ class Inspection:
         }
 
 
-class Picture(Protocol):
-    """What was read from an image file."""
-
-    pixels: np.ndarray
-
-
 def inspect(path: str | Path) -> Inspection:
     """Find out what is known about the picture in an image file.
 
@@ -185,9 +178,9 @@ def read_facts(source: str | Path | bytes) -> FileFacts:
         ImageError: naming the file, when it is no image.
     """
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file, Image.open(file) as image:
+        with as_file(source) as file, open_image(file) as image:
             return _facts(image, file)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise all sorts of errors on bytes that mean to harm
         name = "the image" if isinstance(source, bytes) else source
         raise ImageError(f"{name}: not a readable image") from error
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from PIL import Image, JpegImagePlugin
+from PIL import JpegImagePlugin
 from scipy import fft
 
-from tfar.images.read import EOI
+from tfar.images.read import EOI, open_image
 
 BLOCK = 8
 STRIP = 64 * BLOCK  # rows at a time, so that memory does not grow with the picture
@@ -42,7 +42,7 @@ def coded_luma(data: bytes, orientation: int = 1) -> CodedLuma | None:
     Returns:
         None when the file is not one of luma and chroma with full luma (no JPEG, CMYK, RGB).
     """
-    with Image.open(io.BytesIO(data + EOI)) as image:  # an end for a file that was cut short
+    with open_image(io.BytesIO(data + EOI)) as image:  # an end for a file that was cut short
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
             return None
         sampling = [layer[1:3] for layer in image.layer]

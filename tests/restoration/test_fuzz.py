@@ -15,6 +15,8 @@ from skimage import data
 from tfar.errors import ImageError
 from tfar.images.metadata import Metadata
 from tfar.images.read import image_size, read_pictures
+from tfar.restoration.inspection import read_facts
+from tfar.restoration.projection import coded_luma, project
 
 COUNT = int(os.environ.get("TFAR_FUZZ", "2000"))
 SECONDS = 5
@@ -107,6 +109,10 @@ def test_changed_files_are_read_or_refused(kind, in_time):
             assert picture.pixels.dtype == np.uint8 and picture.pixels.shape[2:] in ((), (3,)) and picture.pixels.size
             assert picture.alpha is None or picture.alpha.shape == picture.pixels.shape[:2]
             assert isinstance(picture.metadata, Metadata)
+            assert read_facts(changed).format == picture.format
+            coded = coded_luma(changed, picture.orientation) if picture.format == "JPEG" else None
+            if coded is not None:
+                project(picture.pixels, coded)
 
 
 @pytest.mark.filterwarnings("ignore")
