@@ -26,7 +26,7 @@ def run(options):
     from tfar.images.read import image_files, read_image
     from tfar.metrics.catalogue import choose, score
     from tfar.metrics.weights import perceptual_metrics
-    from tfar.restoration.projection import coded_luma, project
+    from tfar.restoration.projection import coded_planes, project
     from tfar.restoration.restorer import Restorer
 
     names = (*METRICS, *(["lpips"] if options.weights else []))
@@ -43,7 +43,7 @@ def run(options):
             for file in files:
                 trial = protocols.color(read_image(file), factor)
                 restored = restore(trial.jpeg)
-                moved = project(restored, coded_luma(trial.file))
+                moved = project(restored, coded_planes(trial.file))
                 scores.append([list(score(metrics, trial.original, image).values()) for image in (restored, moved)])
             cells = [
                 f"{without:.4f} -> {with_it:.4f} ({with_it - without:+.4f})"

@@ -16,7 +16,7 @@ from tfar.errors import ImageError
 from tfar.images.metadata import Metadata
 from tfar.images.read import image_size, read_pictures
 from tfar.restoration.inspection import read_facts
-from tfar.restoration.projection import coded_luma, project
+from tfar.restoration.projection import coded_planes, project
 
 COUNT = int(os.environ.get("TFAR_FUZZ", "2000"))
 SECONDS = 5
@@ -110,7 +110,7 @@ def test_changed_files_are_read_or_refused(kind, in_time):
             assert picture.alpha is None or picture.alpha.shape == picture.pixels.shape[:2]
             assert isinstance(picture.metadata, Metadata)
             assert read_facts(changed).format == picture.format
-            coded = coded_luma(changed, picture.orientation) if picture.format == "JPEG" else None
+            coded = coded_planes(changed, picture.orientation) if picture.format == "JPEG" else None
             if coded is not None:
                 project(picture.pixels, coded)
 

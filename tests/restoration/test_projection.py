@@ -9,7 +9,7 @@ from skimage import data
 
 from tfar import jpeg
 from tfar.images.read import read_pictures
-from tfar.restoration.projection import CodedLuma, coded_luma, project
+from tfar.restoration.projection import CodedPlanes, coded_planes, project
 
 PHOTO = data.astronaut()[:85, 40:137]
 RNG = np.random.default_rng(0)
@@ -26,9 +26,9 @@ def luma(image):
 
 def excess(image, coded):
     """By how much the coefficients of blocks without black and white lie outside the intervals."""
-    plane = coded.plane[:80, :96].reshape(10, 8, 12, 8).swapaxes(1, 2)
-    known = np.rint(coefficients(coded.plane) / coded.table) * coded.table
-    outside = np.abs(coefficients(luma(image)) - known) - coded.table / 2
+    plane = coded.planes[:80, :96, 0].reshape(10, 8, 12, 8).swapaxes(1, 2)
+    known = np.rint(coefficients(coded.planes[..., 0]) / coded.tables[0]) * coded.tables[0]
+    outside = np.abs(coefficients(luma(image)) - known) - coded.tables[0] / 2
     return np.maximum(outside, 0)[~((plane == 0) | (plane == 255)).any(axis=(-2, -1))]
 
 
@@ -36,7 +36,7 @@ def excess(image, coded):
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
 def test_a_projection_lies_in_the_intervals(image, subsampling):
     file = jpeg.encode(image, 30, subsampling)
-    coded = coded_luma(file)
+    coded = coded_planes(file)
     wrong = np.uint8(np.clip(jpeg.decode(file) + RNG.normal(0, 12, image.shape), 1, 254))
     moved = project(wrong, coded)
     assert moved.shape == wrong.shape and moved.dtype == np.uint8
@@ -50,15 +50,15 @@ def test_a_projection_lies_in_the_intervals(image, subsampling):
 def test_the_decoded_jpeg_and_the_original_stay():
     file = jpeg.encode(PHOTO, 30)
     for image, most in ((jpeg.decode(file), 0), (PHOTO, 0.01)):
-        assert np.mean(project(image, coded_luma(file)) != image) <= most
+        assert np.mean(project(image, coded_planes(file)) != image) <= most
 
 
 def test_16_bits_are_projected_as_8():
     file = jpeg.encode(PHOTO, 30)
     wrong = np.uint8(np.clip(jpeg.decode(file) + RNG.normal(0, 12, PHOTO.shape), 1, 254))
-    moved = project(np.uint16(wrong) * 257, coded_luma(file))
+    moved = project(np.uint16(wrong) * 257, coded_planes(file))
     assert moved.dtype == np.uint16
-    np.testing.assert_allclose(moved / 257, project(wrong, coded_luma(file)), atol=0.51)
+    np.testing.assert_allclose(moved / 257, project(wrong, coded_planes(file)), atol=0.51)
 
 
 @pytest.mark.parametrize("value", range(1, 9))
@@ -69,32 +69,43 @@ def test_turned_files(value):
     Image.fromarray(PHOTO).save(buffer, "JPEG", quality=30, exif=exif)
     [picture] = read_pictures(buffer.getvalue())
     assert picture.orientation == value
-    coded = coded_luma(buffer.getvalue(), picture.orientation)
+    coded = coded_planes(buffer.getvalue(), picture.orientation)
     np.testing.assert_array_equal(project(picture.pixels, coded), picture.pixels)
     upside = dataclasses.replace(coded, orientation=4 if value == 2 else 2 if value < 5 else 7 if value == 5 else 5)
     assert np.mean(project(picture.pixels, upside) != picture.pixels) > 0.5
 
 
-def test_blocks_of_black_and_white_are_left_alone():
-    plane = np.full((16, 8), 100, np.uint8)
-    plane[3, 3] = 255
+def test_blocks_of_black_and_white_get_half_a_step_around_what_they_are():
+    planes = np.full((16, 8, 1), 98, np.uint8)
+    planes[3, 3] = 255
     restored = np.full((16, 8), 160, np.uint8)
-    moved = project(restored, CodedLuma(plane, np.full((8, 8), 16, np.float32)))
-    assert (moved[:8] == 160).all() and (moved[8:] == 101).all()  # -224 in steps of 16, and half a step: 128 - 216 / 8
+    moved = project(restored, CodedPlanes(planes, np.full((1, 8, 8), 64, np.float32)))
+    assert (moved[8:] == 100).all()  # -240 is taken for -256, and half a step: 128 - 224 / 8
+    mean = 98 + 157 / 64
+    assert np.mean(moved[:8]) == pytest.approx(mean + 32 / 8, abs=0.5)
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_chroma_is_moved_where_it_is_not_subsampled(subsampling):
+    file = jpeg.encode(PHOTO, 30, subsampling)
+    tinted = np.uint8(np.clip(jpeg.decode(file) + np.float32([40, -17, -20]), 0, 255))
+    moved = project(tinted, coded_planes(file))
+    error = np.abs(np.float32(moved) - PHOTO).mean()
+    assert error < 12 if subsampling == "4:4:4" else error > 18
 
 
 def test_files_without_luma_of_their_own():
     buffer = io.BytesIO()
     Image.fromarray(PHOTO).save(buffer, "PNG")
-    assert coded_luma(buffer.getvalue()) is None
+    assert coded_planes(buffer.getvalue()) is None
     buffer = io.BytesIO()
     Image.fromarray(PHOTO).convert("CMYK").save(buffer, "JPEG")
-    assert coded_luma(buffer.getvalue()) is None
+    assert coded_planes(buffer.getvalue()) is None
     buffer = io.BytesIO()
     Image.fromarray(PHOTO).save(buffer, "JPEG", keep_rgb=True)
-    assert coded_luma(buffer.getvalue()) is None
+    assert coded_planes(buffer.getvalue()) is None
 
 
 def test_sizes_must_agree():
     with pytest.raises(ValueError, match="differ in size"):
-        project(PHOTO, CodedLuma(np.zeros((8, 8), np.uint8), np.ones((8, 8), np.float32)))
+        project(PHOTO, CodedPlanes(np.zeros((8, 8, 1), np.uint8), np.ones((1, 8, 8), np.float32)))

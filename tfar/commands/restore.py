@@ -201,7 +201,7 @@ def _print(outcome, options: argparse.Namespace, say: Callable[[str], None]):
         return
     notes = outcome.notes
     if options.verbose:
-        notes = (*notes, *(f"{name} {value}" for name, value in outcome.found.items()), f"{outcome.seconds:.2f} s")
+        notes = (*notes, outcome.found["advice"], f"{outcome.seconds:.2f} s")
     for target in outcome.job.targets:
         is_candidate = options.candidates and target != outcome.job.targets[-1]
         said = (*notes, *_interval_note(source, target)) if is_candidate else notes

@@ -14,7 +14,7 @@ from tfar.images.read import MAX_MEGAPIXELS, Picture, read_pictures
 from tfar.images.write import WRITABLE, check_fits, encode, write_pictures
 from tfar.restoration.files import STDIO, Job, Outcome, raise_if_full, standard_input
 from tfar.restoration.inspection import Inspection, inspect_picture
-from tfar.restoration.projection import coded_luma, project
+from tfar.restoration.projection import coded_planes, project
 
 JPEG_FORMATS = ("JPEG", "MPO")
 
@@ -113,7 +113,7 @@ class FileRestorer:
         results = self.restore(picture.pixels, found, step)
         coded = None
         if self.consistency and picture.format in JPEG_FORMATS and picture.duration is None:
-            coded = coded_luma(data if isinstance(data, bytes) else Path(data).read_bytes(), picture.orientation)
+            coded = coded_planes(data if isinstance(data, bytes) else Path(data).read_bytes(), picture.orientation)
         made = []
         for result in results:
             if coded is not None and result.shape[:2] == picture.pixels.shape[:2]:  # a contact sheet is larger

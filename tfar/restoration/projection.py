@@ -1,43 +1,45 @@
 """Consistency with the file: no restoration may contradict the DCT coefficients that its JPEG holds.
 
-A JPEG tells every coefficient to half a step of its quantization table. The restored luma is projected into these
-intervals (Zakhor, "Iterative procedures for reduction of blocking effects in transform image coding", IEEE TCSVT 2(1),
-1992, the quantization constraint).
+A JPEG tells every coefficient to half a step of its quantization table. The restored luma, and where it is not
+subsampled the chroma, is projected into these intervals (Zakhor, "Iterative procedures for reduction of blocking
+effects in transform image coding", IEEE TCSVT 2(1), 1992, the quantization constraint). Blocks that hold black or white
+were clipped when they were decoded, so their coefficients are no multiples of a step: they get half a step either way.
 """
 
 import dataclasses
 import io
-from collections.abc import Iterator
 
-import cv2
 import numpy as np
 from PIL import JpegImagePlugin
 from scipy import fft
 
+from tfar import pixels
 from tfar.images.read import EOI, open_image
 
 BLOCK = 8
+RGB_FROM_YCBCR = np.linalg.inv(pixels.YCBCR_FROM_RGB)
 STRIP = 64 * BLOCK  # rows at a time, so that memory does not grow with the picture
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (1, False), 7: (1, True), 8: (3, False)}
 
 
 @dataclasses.dataclass(frozen=True)
-class CodedLuma:
-    """The luma that a JPEG file holds.
+class CodedPlanes:
+    """The planes that a JPEG file holds in full resolution.
 
     Attributes:
-        plane: uint8 ``(H, W)``, as the file stores it, which is not upright where its EXIF orientation says so.
-        table: its quantization table, ``(8, 8)``.
+        planes: uint8 ``(H, W, 1)``, luma, or ``(H, W, 3)``, YCbCr; as the file stores them, which is not upright where
+            its EXIF orientation says so.
+        tables: their quantization tables, float32 ``(1 or 3, 8, 8)``.
         orientation: EXIF's 1 (upright) to 8.
     """
 
-    plane: np.ndarray
-    table: np.ndarray
+    planes: np.ndarray
+    tables: np.ndarray
     orientation: int = 1
 
 
-def coded_luma(data: bytes, orientation: int = 1) -> CodedLuma | None:
-    """Decode the luma of a JPEG file.
+def coded_planes(data: bytes, orientation: int = 1) -> CodedPlanes | None:
+    """Decode the luma of a JPEG file, and its chroma where that is not subsampled.
 
     Returns:
         None when the file is not one of luma and chroma with full luma (no JPEG, CMYK, RGB).
@@ -48,22 +50,24 @@ def coded_luma(data: bytes, orientation: int = 1) -> CodedLuma | None:
         sampling = [layer[1:3] for layer in image.layer]
         if image.info.get("adobe_transform") == 0 and len(sampling) > 1 or sampling[0] != max(sampling):
             return None
-        table = np.float32(image.quantization[image.layer[0][3]]).reshape(BLOCK, BLOCK)
+        full = sampling.count(sampling[0])
+        count = full if full == len(sampling) else 1
+        tables = np.float32([image.quantization[layer[3]] for layer in image.layer[:count]])
         if image.mode == "RGB":
             image.draft("YCbCr", None)
         planes = np.asarray(image)
-    return CodedLuma(np.ascontiguousarray(planes.reshape(*planes.shape[:2], -1)[..., 0]), table, orientation)
+    planes = planes.reshape(*planes.shape[:2], -1)[..., :count]
+    return CodedPlanes(np.ascontiguousarray(planes), tables.reshape(count, BLOCK, BLOCK), orientation)
 
 
-def project(restored: np.ndarray, coded: CodedLuma) -> np.ndarray:
-    """Move the luma of a restoration into the quantization intervals of its JPEG; chroma stays.
+def project(restored: np.ndarray, coded: CodedPlanes) -> np.ndarray:
+    """Move the planes of a restoration into the quantization intervals of its JPEG; subsampled chroma stays.
 
-    Blocks that hold black or white are left as they are: their coefficients were clipped when they were decoded. So is
-    what is beyond the last whole block.
+    What is beyond the last whole block stays as it is.
 
     Args:
         restored: the upright picture, uint8 or uint16, ``(H, W, 3)`` RGB or ``(H, W)`` gray.
-        coded: the luma of its JPEG.
+        coded: the planes of its JPEG.
 
     Returns:
         A new array of the same shape and type. Rounding may leave a coefficient outside by a part of a level.
@@ -72,29 +76,36 @@ def project(restored: np.ndarray, coded: CodedLuma) -> np.ndarray:
         ValueError: when the sizes differ.
     """
     result = _as_stored(restored, coded.orientation).copy()
-    if result.shape[:2] != coded.plane.shape:
-        raise ValueError(f"the restored picture and its JPEG differ in size: {result.shape} and {coded.plane.shape}")
+    if result.shape[:2] != coded.planes.shape[:2]:
+        raise ValueError(f"the restored picture and its JPEG differ in size: {result.shape} and {coded.planes.shape}")
     white = np.iinfo(result.dtype).max
-    for part, difference in _outside(result, coded):
-        moved = result[part].astype(np.float32)
-        moved -= (difference if moved.ndim == 2 else difference[..., None]) * (white / 255)
-        result[part] = np.rint(np.clip(moved, 0, white))
+    height, width = (side // BLOCK * BLOCK for side in result.shape[:2])
+    for top in range(0, height, STRIP):
+        part = np.s_[top : min(top + STRIP, height), :width]
+        colors = np.float32(result[part]) * np.float32(255 / white)
+        colors -= _excess(colors, coded.planes[part], coded.tables)
+        result[part] = np.rint(np.clip(colors * np.float32(white / 255), 0, white))
     return np.ascontiguousarray(_upright(result, coded.orientation))
 
 
-def _outside(picture: np.ndarray, coded: CodedLuma) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
-    """Strips of a picture as stored, each with what of its luma, on the 0-255 scale, is outside the intervals."""
-    height, width = (side // BLOCK * BLOCK for side in coded.plane.shape)
-    for top in range(0, height, STRIP):
-        part = np.s_[top : min(top + STRIP, height), :width]
-        luma = np.float32(picture[part]) * np.float32(255 / np.iinfo(picture.dtype).max)
-        luma = cv2.cvtColor(luma, cv2.COLOR_RGB2GRAY) if luma.ndim == 3 else luma
-        given = _blocks(coded.plane[part])
-        known = np.rint(_dct(np.float32(given)) / coded.table) * coded.table
-        found = _dct(_blocks(luma))
-        excess = found - np.clip(found, known - coded.table / 2, known + coded.table / 2)
-        excess[((given == 0) | (given == 255)).any(axis=(-2, -1))] = 0
-        yield part, _joined(fft.idctn(excess, axes=(-2, -1), norm="ortho"))
+def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """What of colors ``(H, W[, 3])``, on the 0-255 scale, is outside the intervals; H and W are multiples of 8."""
+    count = len(tables)
+    matrix = pixels.YCBCR_FROM_RGB[:count] if colors.ndim == 3 else np.ones((1, 1), np.float32)
+    found = colors.reshape(*colors.shape[:2], -1) @ matrix.T
+    found[..., 0] -= 128  # chroma is around 0 already
+    outside = np.empty_like(found)
+    for i, table in enumerate(tables):
+        given = _blocks(planes[..., i])
+        clipped = ((given == 0) | (given == 255)).any(axis=(-2, -1), keepdims=True)
+        decoded = _dct(np.float32(given) - 128)
+        known = np.where(clipped, decoded, np.rint(decoded / table) * table)
+        coefficients = _dct(_blocks(found[..., i]))
+        excess = coefficients - np.clip(coefficients, known - table / 2, known + table / 2)
+        outside[..., i] = _joined(fft.idctn(excess, axes=(-2, -1), norm="ortho"))
+    if colors.ndim == 2:
+        return outside[..., 0]
+    return outside @ RGB_FROM_YCBCR[:, :count].T
 
 
 def _blocks(plane: np.ndarray) -> np.ndarray:
@@ -109,7 +120,7 @@ def _joined(blocks: np.ndarray) -> np.ndarray:
 
 
 def _dct(blocks: np.ndarray) -> np.ndarray:
-    return fft.dctn(blocks - np.float32(128), axes=(-2, -1), norm="ortho")
+    return fft.dctn(blocks, axes=(-2, -1), norm="ortho")
 
 
 def _as_stored(picture: np.ndarray, orientation: int) -> np.ndarray:
