@@ -49,9 +49,14 @@ def photo(tmp_path):
 
 @pytest.fixture
 def run(capfd):
-    """Run a command line; returns the exit code and the lines on stdout and stderr."""
+    """Run a command line; returns the exit code and the lines on stdout and stderr.
+
+    Restoration is by Keras, so that no test waits for a network to be converted.
+    """
 
     def run(*arguments):
+        if arguments[0] == "restore" and "--engine" not in arguments:
+            arguments = (*arguments, "--engine", "keras")
         capfd.readouterr()
         code = cli.main([str(argument) for argument in arguments])
         out, err = capfd.readouterr()

@@ -5,7 +5,7 @@ Built-in operators only: one that only full TensorFlow has is an error at conver
 
 import functools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfar.storage import write_atomically
@@ -40,7 +40,8 @@ def convert(model, file: str | Path, *, eight_bit: bool):
         file: what to write.
         eight_bit: hold the weights of large convolutions in 8 bits and compute these in 8 bits, with a range of the
             activations that is measured for every image (dynamic-range quantisation). Small ones, such as those of the
-            mask, stay in float32.
+            mask, stay in float32, and so does a whole network with transposed convolutions, for which LiteRT has no
+            fast 8-bit form: ARGAN took three times as long with it.
     """
     import keras
     import tensorflow as tf
@@ -55,8 +56,15 @@ def convert(model, file: str | Path, *, eight_bit: bool):
         archive.add_endpoint(layer, call, input_signature=specification)
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
-        content = _converted(folder, layers, eight_bit=eight_bit)
+        slow = any(isinstance(layer, keras.layers.Conv2DTranspose) for layer in _layers(model))
+        content = _converted(folder, layers, eight_bit=eight_bit and not slow)
     write_atomically(file, lambda part: part.write_bytes(content))
+
+
+def _layers(model) -> Iterator:
+    """The layers of a model and of the models in it."""
+    for layer in model.layers:
+        yield from _layers(layer) if hasattr(layer, "layers") else (layer,)
 
 
 def _call(network, *inputs):

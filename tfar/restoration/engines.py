@@ -6,8 +6,10 @@ Both take and give NumPy arrays in [-1, 1]; one call at a time, on all cores, wh
 import functools
 import glob
 import importlib.util
+import logging
 import os
 import platform
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +22,11 @@ from tfar.export.tflite import LAYER_OUTPUTS
 from tfar.restoration.converted import network_file
 
 ENGINES = ("litert", "keras")
-_IMPORTED_BY = os.getpid()
+FORKED = (
+    "this process was forked from the one that started the network's engine, and lacks its threads; start processes by"
+    " the method 'spawn', or restorers in the children only"
+)
+logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -67,7 +73,8 @@ def choose(model: Any, kind: str | None, exact: bool) -> Engine:
 
     Args:
         model: a ``keras.Model``, or what :func:`tfar.presets.load` takes.
-        kind: ``litert``, ``keras``, or None: LiteRT on CPUs for networks in files, Keras otherwise.
+        kind: ``litert``, ``keras``, or None: LiteRT on CPUs for networks in files, Keras otherwise, also where LiteRT's
+            file of the network cannot be made, which is logged.
         exact: see :func:`eight_bit_weights`.
 
     Raises:
@@ -81,16 +88,21 @@ def choose(model: Any, kind: str | None, exact: bool) -> Engine:
         if kind == "litert":
             raise ValueError("the engine litert takes the name of a preset or a file, not a model")
         return KerasEngine(model)
-    if kind is None:
-        kind = "litert" if _has_litert() and not gpu_visible() else "keras"
-    if kind == "keras":
+    if kind == "keras" or (kind is None and (gpu_visible() or not _has_litert())):
         backend.start()
         return KerasEngine(presets.load(model))
     if not _has_litert():
         raise TfarError("the engine litert needs LiteRT, run: pip install ai-edge-litert")
-    file = presets.model_file(model)
-    name = file.parent.name if file.name == "model.keras" else file.stem
-    return _litert(network_file(file, eight_bit=not exact and eight_bit_weights()), name, os.getpid())
+    source = presets.model_file(model)
+    try:
+        file = network_file(source, eight_bit=not exact and eight_bit_weights())
+    except TfarError as error:
+        if kind == "litert":
+            raise
+        network = presets.load(model)  # where the file is at fault, so does this
+        logger.warning("Keras computes the network, without LiteRT: %s", error)
+        return KerasEngine(network)
+    return _litert(file, source.parent.name if source.name == "model.keras" else source.stem, os.getpid())
 
 
 class KerasEngine:
@@ -98,9 +110,10 @@ class KerasEngine:
 
     kind = "keras"
     memory = 640 << 20  # TensorFlow itself takes as much
-    pixel_bytes = 1600
+    pixel_bytes = 2048
 
     def __init__(self, model):
+        _check_keras()
         from tfar.models import channels, input_names, main_output
 
         self.model = model
@@ -110,7 +123,7 @@ class KerasEngine:
         self.layered = main_output(model) == "fused"
 
     def run(self, layer, image, noise):
-        _check_process(_IMPORTED_BY)
+        _check_keras()
         network = _network(self.model, layer)
         inputs = [array[None] for array in (image, noise) if array is not None]
         with _keras_lock:
@@ -141,7 +154,7 @@ class LiteRTEngine:
 
     kind = "litert"
     memory = 1 << 30
-    pixel_bytes = 1600
+    pixel_bytes = 2048
 
     def __init__(self, file: Path, name: str, *, threads: int | None = None):
         with backend.starting():
@@ -162,7 +175,8 @@ class LiteRTEngine:
         self.channels = int(details[self._image]["shape"][-1])
 
     def run(self, layer, image, noise):
-        _check_process(self._process)
+        if os.getpid() != self._process:
+            raise ProcessError(FORKED)
         given = {self._image: image[None]} | ({} if noise is None else {"noise": noise[None]})
         with self._lock:
             try:
@@ -216,9 +230,16 @@ def _has_litert() -> bool:
     return importlib.util.find_spec("ai_edge_litert") is not None
 
 
-def _check_process(process: int):
-    if os.getpid() != process:
-        raise ProcessError(
-            "this process was forked from the one that made the restorer, whose threads it lacks; make a restorer in"
-            " each process, and start those by the method 'spawn'"
-        )
+def _check_keras():
+    if _forked_from_keras:
+        raise ProcessError(FORKED)
+
+
+def _note_fork():
+    global _forked_from_keras
+    _forked_from_keras = _forked_from_keras or "keras" in sys.modules
+
+
+_forked_from_keras = False  # TensorFlow would wait for threads that only the parent has
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)

@@ -30,7 +30,7 @@ class Restorer:
     through a network for RGB three times alike, and the mean of the three is the result.
 
     Threads may share a restorer; they are served one after the other, each on all cores. A process that was forked
-    from the one that made the restorer cannot use it.
+    from the one that made the restorer cannot use it; nor can it use Keras when the other had imported it.
 
     Args:
         model: name of a preset, folder of a run, or ``.keras`` file; or a ``keras.Model``: a fused region-aware

@@ -1,0 +1,207 @@
+"""Measure how fast every preset restores by each engine, and what that costs in quality, on the same pixels.
+
+    python scripts/benchmark_speed.py LIVE1 --limit 8 --size 384 --quality 10
+    python scripts/benchmark_speed.py LIVE1 --preset general --threads 1 2
+
+The middle of every image is coded as a colour JPEG and restored, by each engine and number of threads in a process of
+its own: `keras` (float32), `keras bfloat16`, `litert` (float32) and `litert 8-bit` (weights in 8 bits). Columns:
+
+- CPU-s/MP: processor seconds per megapixel, after a first image that is not counted; MP/s: by the clock, so measure on
+  an idle machine;
+- start: processor seconds of the first image with everything before it: imports, loading, tracing; the file that
+  LiteRT reads lies in the cache already;
+- peak: resident memory of the process;
+- PSNR (RGB), and LPIPS where TFAR_WEIGHTS names a folder with `lpips_alex.npz`: the mean over the images; largest
+  difference: from `keras`, in levels.
+
+The floor of a preset is the number of its multiplications over the rate of a 3x3 convolution of 64 to 64 channels by
+LiteRT in float32 on one core. Linux only.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tfar import presets
+from tfar.cli import exit_code
+from tfar.commands.arguments import positive, quality
+from tfar.errors import TfarError
+
+KINDS = ("keras", "keras bfloat16", "litert", "litert 8-bit")
+
+
+def run(options):
+    from tfar import backend
+
+    backend.start()
+    from tfar.images.read import image_files, read_image
+    from tfar.jpeg import compress
+    from tfar.metrics.catalogue import choose, score
+    from tfar.metrics.weights import perceptual_metrics
+
+    weights = os.environ.get("TFAR_WEIGHTS")
+    perceptual = perceptual_metrics(weights, ["lpips"]) if weights else {}
+    metrics = choose(["psnr_rgb", *perceptual], perceptual)
+    originals = [middle(read_image(file), options.size) for file in image_files(Path(options.folder))[: options.limit]]
+    given = [compress(original, options.quality) for original in originals]
+    megapixels = sum(image.shape[0] * image.shape[1] for image in given[1:]) / 1e6
+    rate = convolution_rate()
+    print(f"{len(given)} images at QF {options.quality}, {rate / 1e9:.1f} G multiplications per core and second\n")
+    print(f"| preset | engine | threads | CPU-s/MP | MP/s | start | peak, MB | {' | '.join(metrics)} | difference |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |" + " ---: |" * (len(metrics) + 1))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "images.npz"
+        np.savez(file, *given)
+        for preset in options.preset or presets.names():
+            print(f"| {preset} | floor | 1 | {multiplications(presets.load(preset)) * 1e6 / rate:.2f} |", flush=True)
+            expected = None
+            for kind in options.engine:
+                for threads in options.threads:
+                    row, restored = measured(preset, kind, threads, file)
+                    expected = restored if expected is None else expected
+                    scores = [score(metrics, *pair) for pair in zip(originals, restored)]
+                    means = " | ".join(f"{np.mean([s[name] for s in scores]):.4f}" for name in metrics)
+                    largest = max(int(np.abs(np.int16(a) - b).max()) for a, b in zip(restored, expected))
+                    print(
+                        f"| {preset} | {kind} | {threads} | {row['cpu'] / megapixels:.2f} |"
+                        f" {megapixels / row['clock']:.2f} | {row['start']:.2f} | {row['peak'] >> 20} | {means} |"
+                        f" {largest} |",
+                        flush=True,
+                    )
+    return 0
+
+
+def middle(image: np.ndarray, size: int) -> np.ndarray:
+    top, left = (max(side - size, 0) // 2 for side in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
+
+
+def measured(preset: str, kind: str, threads: int, file: Path) -> tuple[dict, list[np.ndarray]]:
+    """What a process of its own measures, and the images it restores."""
+    target = file.with_name("restored.npz")
+    if kind.startswith("litert"):
+        from tfar.restoration.converted import network_file
+
+        network_file(presets.model_file(preset), eight_bit=kind == "litert 8-bit")
+    command = [sys.executable, __file__, "--measure", preset, kind, str(threads), str(file), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise TfarError(f"{preset}, {kind}: {done.stderr.strip().splitlines()[-1]}")
+    with np.load(target) as arrays:
+        return json.loads(done.stdout), list(arrays.values())
+
+
+def measure(preset: str, kind: str, threads: int, file: str, target: str):
+    """What such a process does; nothing but the engine and NumPy is in its memory."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    from tfar.restoration import engines
+    from tfar.restoration.restorer import Restorer
+
+    with np.load(file) as arrays:
+        images = list(arrays.values())
+    engines.eight_bit_weights = lambda: kind == "litert 8-bit"
+    model = bfloat16(preset) if kind == "keras bfloat16" else preset
+    restorer = Restorer(model, engine=kind.split()[0])
+    restored = [restorer(images[0])]
+    start, clock = time.process_time(), time.perf_counter()
+    restored += [restorer(image) for image in images[1:]]
+    row = {"start": start, "cpu": time.process_time() - start, "clock": time.perf_counter() - clock}
+    row["peak"] = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+    np.savez(target, *restored)
+    print(json.dumps(row))
+
+
+def bfloat16(preset: str):
+    """A preset whose layers compute in bfloat16, where they are not told to stay in float32."""
+    import keras
+
+    model = presets.load(preset)
+    policy = keras.DTypePolicy("mixed_bfloat16")
+
+    def lower(layer):
+        config = keras.saving.serialize_keras_object(layer)
+        kept = layer.dtype_policy.name != "float32" or layer.name in ("image", "mask") or not layer.weights
+        if not kept and not isinstance(layer, keras.Model):
+            config["config"]["dtype"] = keras.saving.serialize_keras_object(policy)
+        return keras.saving.deserialize_keras_object(config)
+
+    lowered = keras.models.clone_model(model, clone_function=lower, recursive=True)
+    lowered.set_weights(model.get_weights())
+    return lowered
+
+
+def multiplications(model) -> float:
+    """Multiplications of a network's convolutions per pixel of the image."""
+    import keras
+
+    side, total = 64, 0
+
+    def counted(layer, call):
+        def wrapped(inputs, *arguments, **options):
+            nonlocal total
+            outputs = call(inputs, *arguments, **options)
+            places = inputs if isinstance(layer, keras.layers.Conv2DTranspose) else outputs
+            total += int(np.prod(places.shape[1:3])) * int(np.prod(layer.kernel.shape))
+            return outputs
+
+        return wrapped
+
+    convolutions = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose)
+    ]
+    calls = {layer: layer.call for layer in convolutions}
+    try:
+        for layer, call in calls.items():
+            layer.call = counted(layer, call)
+        sides = {"noise": side // 2}
+        inputs = [np.zeros((1, *[sides.get(i.name, side)] * 2, i.shape[-1]), np.float32) for i in model.inputs]
+        model(inputs if len(inputs) > 1 else inputs[0])
+    finally:
+        for layer, call in calls.items():
+            layer.call = call
+    return total / side**2
+
+
+def convolution_rate() -> float:
+    """Multiplications per second of this processor, on one core, in a 3x3 convolution of 64 to 64 channels."""
+    import keras
+
+    from tfar.export.tflite import convert
+    from tfar.restoration.engines import LiteRTEngine
+
+    image = keras.Input((None, None, 64), name="image")
+    model = keras.Model(image, {"image": keras.layers.Conv2D(64, 3, padding="same")(image)})
+    with tempfile.TemporaryDirectory() as folder:
+        convert(model, Path(folder) / "model.tflite", eight_bit=False)
+        engine = LiteRTEngine(Path(folder) / "model.tflite", "convolution", threads=1)
+    given, times = np.ones((256, 256, 64), np.float32), []
+    for _ in range(5):
+        start = time.process_time()
+        engine.run("image", given, None)
+        times.append(time.process_time() - start)
+    return given.shape[0] * given.shape[1] * 9 * 64 * 64 / min(times)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure(sys.argv[2], sys.argv[3], int(sys.argv[4]), *sys.argv[5:])
+        sys.exit()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", help="originals")
+    parser.add_argument("--preset", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--engine", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--threads", type=positive, nargs="+", default=[1], metavar="N")
+    parser.add_argument("--quality", type=quality, default=10, metavar="QF")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images only")
+    parser.add_argument("--size", type=positive, default=512, metavar="N", help="side of what is taken of an image")
+    sys.exit(exit_code(run, parser.parse_args()))
