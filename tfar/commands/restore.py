@@ -92,9 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 def run(options: argparse.Namespace) -> int:
     from tfar.restoration import files
-    from tfar.restoration.file_restorer import FileRestorer
 
     jobs, others = _plan(options)
+    from tfar.restoration.file_restorer import FileRestorer
+
     restore = _restoration(options)
     outcomes: list[files.Outcome] = []
     say = _printer(options)

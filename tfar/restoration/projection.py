@@ -11,12 +11,11 @@ import io
 
 import numpy as np
 from PIL import JpegImagePlugin
-from scipy import fft
 
 from tfar import pixels
 from tfar.images.read import EOI, open_image
+from tfar.quantization import BLOCK, dct_basis
 
-BLOCK = 8
 RGB_FROM_YCBCR = np.linalg.inv(pixels.YCBCR_FROM_RGB)
 STRIP = 64 * BLOCK  # rows at a time, so that memory does not grow with the picture
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (1, False), 7: (1, True), 8: (3, False)}
@@ -82,7 +81,7 @@ def project(restored: np.ndarray, coded: CodedPlanes) -> np.ndarray:
     height, width = (side // BLOCK * BLOCK for side in result.shape[:2])
     for top in range(0, height, STRIP):
         part = np.s_[top : min(top + STRIP, height), :width]
-        colors = np.float32(result[part]) * np.float32(255 / white)
+        colors = result[part].astype(np.float32) * np.float32(255 / white)
         colors -= _excess(colors, coded.planes[part], coded.tables)
         result[part] = np.rint(np.clip(colors * np.float32(white / 255), 0, white))
     return np.ascontiguousarray(_upright(result, coded.orientation))
@@ -92,9 +91,9 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
     """What of colors ``(H, W[, 3])``, on the 0-255 scale, is outside the intervals; H and W are multiples of 8."""
     count = len(tables)
     matrix = pixels.YCBCR_FROM_RGB[:count] if colors.ndim == 3 else np.ones((1, 1), np.float32)
-    found = colors.reshape(*colors.shape[:2], -1) @ matrix.T
+    found: np.ndarray = colors.reshape(*colors.shape[:2], -1) @ matrix.T
     found[..., 0] -= 128  # chroma is around 0 already
-    outside = np.empty_like(found)
+    outside: np.ndarray = np.empty_like(found)
     for i, table in enumerate(tables):
         given = _blocks(planes[..., i])
         clipped = ((given == 0) | (given == 255)).any(axis=(-2, -1), keepdims=True)
@@ -102,7 +101,7 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
         known = np.where(clipped, decoded, np.rint(decoded / table) * table)
         coefficients = _dct(_blocks(found[..., i]))
         excess = coefficients - np.clip(coefficients, known - table / 2, known + table / 2)
-        outside[..., i] = _joined(fft.idctn(excess, axes=(-2, -1), norm="ortho"))
+        outside[..., i] = _joined(_dct(excess, dct_basis().T))
     if colors.ndim == 2:
         return outside[..., 0]
     return outside @ RGB_FROM_YCBCR[:, :count].T
@@ -119,8 +118,12 @@ def _joined(blocks: np.ndarray) -> np.ndarray:
     return blocks.swapaxes(1, 2).reshape(rows * BLOCK, columns * BLOCK)
 
 
-def _dct(blocks: np.ndarray) -> np.ndarray:
-    return fft.dctn(blocks, axes=(-2, -1), norm="ortho")
+def _dct(blocks: np.ndarray, basis: np.ndarray | None = None) -> np.ndarray:
+    """DCT of blocks ``(..., 8, 8)``, scaled as in JPEG files; with the transposed basis its inverse."""
+    basis = dct_basis() if basis is None else basis
+    for _ in range(2):  # along the last axis, which the transposition makes the other one
+        blocks = (blocks.reshape(-1, BLOCK) @ basis.T).reshape(blocks.shape).swapaxes(-2, -1)
+    return blocks
 
 
 def _as_stored(picture: np.ndarray, orientation: int) -> np.ndarray:
