@@ -8,7 +8,7 @@ need no Keras, which is imported where it is used.
 import numpy as np
 
 BT601_LUMA = (0.299, 0.587, 0.114)
-YCBCR_FROM_RGB = np.float32([BT601_LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)])  # JFIF
+YCBCR_FROM_RGB = np.array([BT601_LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)], np.float32)  # JFIF
 
 
 def to_float(image):

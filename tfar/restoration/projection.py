@@ -91,9 +91,9 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
     """What of colors ``(H, W[, 3])``, on the 0-255 scale, is outside the intervals; H and W are multiples of 8."""
     count = len(tables)
     matrix = pixels.YCBCR_FROM_RGB[:count] if colors.ndim == 3 else np.ones((1, 1), np.float32)
-    found: np.ndarray = colors.reshape(*colors.shape[:2], -1) @ matrix.T
+    found = colors.reshape(*colors.shape[:2], -1) @ matrix.T
     found[..., 0] -= 128  # chroma is around 0 already
-    outside: np.ndarray = np.empty_like(found)
+    outside = np.empty_like(found)
     for i, table in enumerate(tables):
         given = _blocks(planes[..., i])
         clipped = ((given == 0) | (given == 255)).any(axis=(-2, -1), keepdims=True)
