@@ -33,7 +33,8 @@ def image_of(model, *given, **options):
 
 
 @pytest.mark.parametrize(
-    ("build", "parameters"), [(proposal_network, 1_568_259), (lambda: naturalness_discriminator(patch=112), 8_360_577)]
+    ("build", "parameters"),
+    [(proposal_network, 1_568_259), (lambda: naturalness_discriminator(patch=112, bare="last"), 8_358_785)],
 )
 def test_full_size_networks_have_the_documented_parameters(build, parameters):
     model = build()
@@ -177,6 +178,19 @@ def test_layers_of_the_discriminator():
     assert input_names(model) == ["image"]
 
 
+def test_the_paper_normalizes_and_activates_every_convolution_of_the_discriminator_but_the_last():
+    """Caption of Table 1: "Each convolutional layer except the last is followed by a Batch Normalization and a Leaky
+    ReLU, sequentially"."""
+    model = naturalness_discriminator(patch=16, filters=2, bare="last")
+    order = [layer.name for layer in model.layers if layer.name != "image"]
+    units = [f"{part}{i}" for i in range(1, 8) for part in ("conv", "norm", "leaky")]
+    assert order == [*units, "conv8", "flatten", "logit"]
+    paper = RECIPES["one-to-many"]["paper"].discriminator
+    assert paper == Network(builder="naturalness_discriminator", options={"bare": "last"})
+    with pytest.raises(ValueError, match="bare must be one of first, last, got 'none'"):
+        naturalness_discriminator(patch=16, filters=2, bare="none")
+
+
 @pytest.mark.parametrize(("patch", "side"), [(16, 1), (40, 3), (17, 2)])
 def test_discriminator_halves_the_patch_four_times(patch, side):
     model = perturb(naturalness_discriminator(patch=patch, filters=2), 1)
@@ -215,7 +229,6 @@ def test_diversity_compares_with_a_restoration_from_other_noise():
 def test_paper_recipe_is_section_3_4_and_4():
     paper = RECIPES["one-to-many"]["paper"]
     assert paper.generator == Network(builder="proposal_network")
-    assert paper.discriminator == Network(builder="naturalness_discriminator")
     assert (paper.data.patch, paper.data.batch, paper.data.aligned, paper.data.gray) == (112, 16, 0.5, 0.5)
     assert (paper.features.network, paper.features.perceptual) == ("vgg16", "block5_conv3")
     first, rest = paper.phases

@@ -23,7 +23,10 @@ Deviations and choices (the numbers are lost from the text):
 - Patches are 112x112, 16 of them a batch; a part of the patches is gray; the text gives no number of epochs that
   survived: 100 of 1000 steps.
 - The features are those of VGG-16's last convolution; the text says "relu5_4", a layer that only VGG-19 has.
-- ``cpu`` and ``demo`` take the practical form: no normalisation, a correction of the JPEG that starts at zero, an MSE
+- Every convolution of D but the last is followed by batch normalisation and LeakyReLU (caption of Table 1, Section
+  3.3.2): the first one is normalised, the last one is followed by the classifier.
+- ``cpu`` and ``demo`` take the practical form: a generator without normalisation, which predicts a correction of the
+  JPEG that starts at zero; a discriminator whose first convolution is the one without a norm, as in DCGAN; an MSE
   beside the other losses, weights that bring them to its size, features of ``block3_conv3``, and a diversity loss,
   without which the network may learn to ignore the noise.
 """
@@ -35,6 +38,8 @@ from keras import layers
 
 from tfar.models.blocks import CropLike, ReplicatePad, conv, corrected, leaky_relu, normalize, preactivation_block
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
+
+BARE = {"first": 1, "last": 8}  # the convolution of the discriminator that no norm follows
 
 
 def proposal_network(
@@ -99,36 +104,45 @@ def shift_and_average(x, *, name: str):
     return layers.AveragePooling2D(2, strides=1, dtype="float32", name=f"{name}_average")(x)
 
 
-def naturalness_discriminator(*, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch") -> keras.Model:
+def naturalness_discriminator(
+    *, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch", bare: str = "first"
+) -> keras.Model:
     """The network D (Table 1): four units of a convolution of stride 1 and one of stride 2, and a logistic classifier.
 
-    Parameters for 112x112 RGB patches, by hand: 4x4 convolutions 3,136 + 65,600 + 131,200 + 262,272 + 524,544
-    + 1,048,832 + 2,097,664 + 4,194,816; norms of 4 values on 64, 128, 128, 256, 256, 512 and 512 channels 7,424;
-    classifier 7*7*512+1 = 25,089: 8,360,577 in all.
+    Parameters of the paper's form (``bare="last"``) for 112x112 RGB patches, by hand: 4x4 convolutions 3,136 + 65,600
+    + 131,200 + 262,272 + 524,544 + 1,048,832 + 2,097,664 + 4,194,816; norms of 4 values on 64, 64, 128, 128, 256, 256
+    and 512 channels 5,632; classifier 7*7*512+1 = 25,089: 8,358,785 in all.
 
     Args:
         channels: of the image.
         patch: side of the square patches, in pixels; the classifier needs it fixed.
         filters: width of the first unit; the later ones are 2, 4 and 8 times as wide.
-        norm: ``batch``, ``synchronized`` or ``none``; on all but the first convolution.
+        norm: ``batch``, ``synchronized`` or ``none``; on all convolutions but one.
+        bare: which one: ``last``, as the paper has it (caption of Table 1), where it has no activation either, or
+            ``first``, as in DCGAN, where it keeps its activation.
 
     Returns:
         A model from images ``(B, patch, patch, channels)`` in [-1, 1] to logits ``(B, 1)``, float32: of the probability
         that the image is natural.
     """
+    if bare not in BARE:
+        raise ValueError(f"bare must be one of {', '.join(BARE)}, got {bare!r}")
     he = {"kernel_initializer": "he_uniform"}
     image = keras.Input((patch, patch, channels), name="image")
     x = image
     for i, (width, strides) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)), start=1):
         x = conv(x, width * filters, 4, strides=strides, name=f"conv{i}", **he)
-        x = leaky_relu(x if i == 1 else normalize(x, norm, name=f"norm{i}"), name=f"leaky{i}")
+        if i != BARE[bare]:
+            x = normalize(x, norm, name=f"norm{i}")
+        if i < 8 or bare == "first":
+            x = leaky_relu(x, name=f"leaky{i}")
     logit = layers.Dense(1, dtype="float32", name="logit", **he)(layers.Flatten(name="flatten")(x))
     return keras.Model(image, logit, name="naturalness_discriminator")
 
 
 _PAPER = Recipe(
     generator=Network(builder="proposal_network"),
-    discriminator=Network(builder="naturalness_discriminator"),
+    discriminator=Network(builder="naturalness_discriminator", options={"bare": "last"}),
     features=Features(network="vgg16", perceptual="block5_conv3"),
     data=Data(patch=112, batch=16, quality=(10, 10), aligned=0.5, gray=0.5),
     optimizer=Optimizer(beta_1=0.5),
