@@ -329,12 +329,13 @@ def test_the_paper_recipe_has_the_numbers_of_the_paper():
     patches = {"quality": (10, 10), "gray": 0.0, "subsampling": {"4:2:0": 1.0}, "patches_per_image": 1}
 
     base = paper.base
-    assert base.generator == Network(builder="edge_cnn") and base.discriminator is None
+    assert base.generator == Network(builder="edge_cnn", options={"entry": 3, "edges_from": "stack"})
+    assert base.discriminator is None
     assert (base.data.patch, base.data.batch, base.optimizer) == (16, 16, adam)
     assert base.phases == (Phase(epochs=2000, terms={"mse": 1.0, "edge": 1.0}, learning_rate=1e-4, decay="constant"),)
 
     texture = paper.texture
-    assert texture.generator == Network(builder="texture_generator")
+    assert texture.generator == Network(builder="texture_generator", options={"entry": 3})
     assert texture.discriminator == Network(builder="srgan_discriminator")
     assert (texture.data.patch, texture.data.batch, texture.optimizer) == (224, 4, adam)
     terms = {"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}

@@ -12,9 +12,11 @@ import pytest
 from helpers import GENERATOR, ROOT, adversarial_recipe, noise_recipe, plain_recipe
 from PIL import Image
 
+from tfar import presets
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
-from tfar.recipes import Data, Network, Optimizer, Phase
+from tfar.models.region_aware import RECIPES
+from tfar.recipes import Data, Network, Optimizer, Phase, override
 from tfar.storage import load_weights
 from tfar.training.runs import Run, StopOnNonFinite
 
@@ -170,6 +172,31 @@ def test_other_recipe_in_the_same_folder_is_refused(tmp_path):
     Run(tmp_path, plain_recipe(steps_per_epoch=1)).train(minutes=0, verbose=0)
     with pytest.raises(CheckpointError, match="another recipe"):
         Run(tmp_path, plain_recipe(seed=1))
+
+
+STORED = """{
+"generator": {"builder": "edge_cnn", "options": {"filters": 32, "blocks": 6, "head": 32, "norm": "none",
+  "residual": true, "stride": 2, "scales": 3, "expansion": 4}},
+"discriminator": null, "features": null,
+"data": {"source": "photos", "validation": 0.1, "quality": [5, 95], "quality_law": "log-uniform", "gray": 0.3,
+  "subsampling": {"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2},
+  "tables": {"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1}, "double": 0.15, "patch": 96, "batch": 8,
+  "patches_per_image": 1, "aligned": 0.7, "augment": true},
+"optimizer": {"kind": "muon", "adam_ratio": 0.5, "beta_1": 0.9, "beta_2": 0.999, "clip_norm": null, "average": 0.999},
+"phases": [
+  {"epochs": 60, "terms": {"relative_mse": 1.0, "edge": 0.1}, "fading": [], "learning_rate": 0.002,
+    "discriminator_rate": null, "decay": "constant", "warmup": 200},
+  {"epochs": 15, "terms": {"relative_mse": 1.0, "edge": 0.1}, "fading": [], "learning_rate": 0.002,
+    "discriminator_rate": null, "decay": "cosine", "warmup": 0}],
+"steps_per_epoch": 500, "monitor": "psnr", "label_smoothing": 0.0, "precision": "float32", "seed": 0}"""
+
+
+def test_a_run_of_the_first_version_is_still_that_of_its_recipe(tmp_path):
+    (tmp_path / "recipe.json").write_text(STORED)
+    run = Run(tmp_path)
+    assert run.recipe == override(RECIPES["general"].base, ["data.source=photos"])
+    weights = [[(w.path, w.shape) for w in m.weights] for m in (build(run.recipe.generator), presets.load("general"))]
+    assert weights[0] == weights[1]
 
 
 def test_folder_without_recipe_cannot_be_resumed(tmp_path):
