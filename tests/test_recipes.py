@@ -6,6 +6,7 @@ from helpers import ROOT
 
 from tfar import recipes
 from tfar.errors import RecipeError
+from tfar.models import SYSTEMS
 from tfar.models.region_aware import RECIPES
 from tfar.recipes import Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
 
@@ -184,6 +185,33 @@ def test_one_name_stands_for_all_of_the_shares_as_in_earlier_recipes():
     assert recipe.data.subsampling == {"4:4:4": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"learning_rate": 1e-5}, True),
+        ({"epochs": 7, "learning_rate": 1e-5, "discriminator_rate": 1e-6}, True),
+        ({}, True),
+        ({"terms": {"mse": 1.0, "edge": 1.0}}, False),
+        ({"decay": "cosine"}, False),
+        ({"warmup": 3}, False),
+    ],
+    ids=str,
+)
+def test_a_phase_continues_one_of_other_constant_rates(changes, expected):
+    phase = Phase(epochs=3, terms={"mse": 1.0})
+    assert dataclasses.replace(phase, **changes).continues(phase) is expected
+    decaying = dataclasses.replace(phase, decay="cosine")
+    assert not decaying.continues(decaying)
+
+
+def test_only_the_paper_with_flips_and_turns_has_them():
+    """Galteri et al., Section 4.1: "with flipping and rotation data augmentation"; no other text has such words."""
+    for system, kinds in SYSTEMS.items():
+        paper = kinds["paper"]
+        parts = [paper.base, paper.texture] if isinstance(paper, RegionAware) else [paper]
+        assert {part.data.augment for part in parts} == {system.startswith("galteri")}, system
+
+
 def test_only_terms_of_the_phase_can_fade():
     with pytest.raises(RecipeError, match="^recipe.phases.0: fading names terms that the phase does not have: texture"):
         recipes.from_json(Recipe, changed("phases/0/fading", ["texture"]))
@@ -346,9 +374,11 @@ def test_the_paper_recipe_has_the_numbers_of_the_paper():
         perceptual="block4_pool",
         texture=("block1_conv1", "block2_conv1", "block3_conv1"),
         texture_patch=16,
+        texture_size="map",  # "M_l is the size of feature map"
     )
 
     for recipe in (base, texture):
+        assert recipe.data.augment is False
         assert {name: getattr(recipe.data, name) for name in patches} == patches
         assert recipe.steps_per_epoch == -(-2060 // recipe.data.batch)
         assert recipe.precision == "float32"

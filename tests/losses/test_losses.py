@@ -100,13 +100,16 @@ def test_gram_matrices_of_every_patch(patch):
     np.testing.assert_allclose(gram_matrices(x, patch), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", ["map", "patch"])
 @pytest.mark.parametrize("patch", [2, 4])
-def test_texture_matching_is_equation_6(patch):
+def test_texture_matching_is_equation_6(patch, size):
+    """ "M_l is the size of feature map", or that of a patch."""
     original, restored = features(2, 4, 8, 3), features(2, 4, 8, 3)
     difference = gram_matrices_with_loops(original, patch) - gram_matrices_with_loops(restored, patch)
-    per_patch = (difference**2).sum(axis=(1, 2)) / (4 * 3**2 * (patch**2) ** 2)
-    assert float(texture_matching(original, restored, patch)) == pytest.approx(per_patch.mean(), rel=1e-5)
-    assert float(texture_matching(original, original, patch)) == 0
+    positions = {"map": 4 * 8, "patch": patch**2}[size]
+    per_patch = (difference**2).sum(axis=(1, 2)) / (4 * 3**2 * positions**2)
+    assert float(texture_matching(original, restored, patch, size=size)) == pytest.approx(per_patch.mean(), rel=1e-5)
+    assert float(texture_matching(original, original, patch, size=size)) == 0
 
 
 def test_texture_matching_ignores_where_in_a_patch_a_feature_is():

@@ -125,6 +125,7 @@ def test_paper_recipe_is_section_3_1():
     assert [phase.terms for phase in paper.phases] == [{"mse": 1}, all_terms, all_terms]
     assert [phase.learning_rate for phase in paper.phases] == [1e-4, 1e-4, 1e-5]
     assert [phase.epochs for phase in paper.phases] == [20, 100, 100]
+    assert [b.continues(a) for a, b in zip(paper.phases, paper.phases[1:])] == [False, True]  # the rate falls
     assert paper.features.network == "vgg19"
 
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -114,6 +115,26 @@ def test_resuming_in_the_middle_of_a_phase_keeps_the_optimizer(tmp_path):
     for a, b in zip(final_weights(whole), final_weights(halves)):
         np.testing.assert_allclose(b, a, atol=1e-5)
     assert epochs_in_log(halves) == [1, 2]
+
+
+def test_moments_are_kept_where_the_rate_alone_changes(tmp_path):
+    phase = Phase(epochs=1, terms={"mse": 1.0, "adversarial": 1e-2}, learning_rate=1e-3)
+    slow = dataclasses.replace(phase, learning_rate=1e-12, discriminator_rate=1e-11)
+    recipe = adversarial_recipe(phases=(phase, slow), data=Data(patch=32, batch=4), optimizer=Optimizer())
+    run = Run(tmp_path, recipe)
+    assert run.train(verbose=0)
+    for name in ("generator", "discriminator"):
+        first, last = (dict(np.load(run.checkpoint(epoch) / f"{name}_optimizer.npz")) for epoch in (1, 2))
+        steps, rates = [s["0"] for s in (first, last)], [float(s["1"]) for s in (first, last)]
+        assert steps == [2, 4]
+        assert rates == pytest.approx([1e-3, 1e-12 if name == "generator" else 1e-11])
+    before = build(run.recipe.generator)
+    load_weights(before, run.checkpoint(1) / "generator.weights.h5")
+    kernels = [weight.shape for weight in before.weights if len(weight.shape) == 4]
+    assert kernels
+    for a, b in zip(before.get_weights(), final_weights(run)):
+        if len(a.shape) == 4:
+            np.testing.assert_allclose(b, a, atol=1e-8)
 
 
 KILLED = """

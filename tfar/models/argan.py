@@ -17,6 +17,7 @@ Deviations and choices (what the text does not say):
 - lambda is 100, as in pix2pix.
 - The quality factors are drawn from 10 to 40 for one network, and 10 000 of the paper's 1 500 000 iterations are an
   epoch's.
+- The text says nothing of flips and turns, so the paper recipe has none; nor of training with the MSE first.
 - An image of any size is extended to a multiple of 64 by reflection, and the result is cut back.
 - ``cpu`` and ``demo`` take the practical form: three levels instead of six, residual blocks on every level, no
   normalisation, a global residual, MSE alone first; then lambda is 1000.
@@ -122,7 +123,7 @@ def _paper() -> Recipe:
     return Recipe(
         generator=Network(builder="unet_generator"),
         discriminator=Network(builder="convolutional_discriminator"),
-        data=Data(patch=64, batch=64, quality=(10, 40)),
+        data=Data(patch=64, batch=64, quality=(10, 40), augment=False),
         optimizer=Optimizer(beta_1=0.5),
         phases=(Phase(epochs=150, terms={"mse": 100.0, "saturating": 1.0}, learning_rate=2e-4),),
         steps_per_epoch=10000,

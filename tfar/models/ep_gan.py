@@ -21,8 +21,9 @@ Deviations and choices (what the text does not say):
   convolutions have a LeakyReLU, and the edge branch starts from the features (see ``region_aware``).
 - The condition is the edge map of the original for both kinds of pairs (Eq. 5 and 6), on the scale of
   ``tfar.losses.edge``.
-- The text gives no number of epochs; the paper recipe takes 20 for the MSE and 200 for all terms, and an epoch is as
-  many patches as the paper has images.
+- The text gives no number of epochs: the paper recipe takes 20 for the MSE alone, and 200 for all terms as the
+  region-aware paper, half of them at each rate; the optimizers keep their moments where the rate falls. An epoch is as
+  many patches as the paper has images. It says nothing of flips and turns, so there are none.
 - ``cpu`` and ``demo`` take the generator's practical form (see ``region_aware``), a narrower discriminator, and the
   edge loss from the start; the weights are the paper's.
 """
@@ -93,7 +94,7 @@ _PAPER = Recipe(
     generator=Network(builder="edge_cnn", options=EDGE_CNN),
     discriminator=Network(builder="edge_discriminator", options={"second_activation": False}),
     features=Features(),
-    data=Data(patch=224, batch=4),
+    data=Data(patch=224, batch=4, augment=False),
     phases=(
         Phase(epochs=20, terms={"mse": 1.0}),
         Phase(epochs=100, terms=_TERMS),

@@ -21,7 +21,8 @@ Deviations and choices (the numbers are lost from the text):
 - The weights of the naturalness and of the JPEG loss are 0.1; the latter counts on patches that lie on the grid of
   their JPEG, which half of the patches do. The loss is that of the luma, on the scale of 0-255.
 - Patches are 112x112, 16 of them a batch; a part of the patches is gray; the text gives no number of epochs that
-  survived: 100 of 1000 steps.
+  survived: 100 of 1000 steps, the first of them without D as the text has it (Section 3.4). There are no flips and
+  turns, of which the text says nothing.
 - The features are those of VGG-16's last convolution; the text says "relu5_4", a layer that only VGG-19 has.
 - Every convolution of D but the last is followed by batch normalisation and LeakyReLU (caption of Table 1, Section
   3.3.2): the first one is normalised, the last one is followed by the classifier.
@@ -144,7 +145,7 @@ _PAPER = Recipe(
     generator=Network(builder="proposal_network"),
     discriminator=Network(builder="naturalness_discriminator", options={"bare": "last"}),
     features=Features(network="vgg16", perceptual="block5_conv3"),
-    data=Data(patch=112, batch=16, quality=(10, 10), aligned=0.5, gray=0.5),
+    data=Data(patch=112, batch=16, quality=(10, 10), aligned=0.5, gray=0.5, augment=False),
     optimizer=Optimizer(beta_1=0.5),
     phases=(
         Phase(epochs=1, terms={"perceptual": 1.0, "jpeg": 0.1}, learning_rate=2e-4),
@@ -161,7 +162,7 @@ def _practical(options: dict, *, precision: str, steps_per_epoch: int, first: Ph
         generator=Network(builder="proposal_network", options={"norm": "none", "residual": True, **options}),
         discriminator=Network(builder="naturalness_discriminator", options={"filters": 16}),
         features=Features(network="vgg16", perceptual="block3_conv3"),
-        data=dataclasses.replace(_PAPER.data, patch=96),
+        data=dataclasses.replace(_PAPER.data, patch=96, augment=True),
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(first, adversarial),
         steps_per_epoch=steps_per_epoch,

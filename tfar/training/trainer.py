@@ -105,7 +105,7 @@ def _texture(step: Step):
         stride = step.original.shape[1] // step.original_features[layer].shape[1]
         patch = options.texture_patch // stride
         features = step.original_features[layer], step.restored_features[layer]
-        total += texture.texture_matching(*features, patch, step.weights("texture"))
+        total += texture.texture_matching(*features, patch, step.weights("texture"), size=options.texture_size)
     return total
 
 
@@ -180,6 +180,14 @@ class Trainer(keras.Model):
         self.adversarial = not phase.terms.keys().isdisjoint(ADVERSARIAL_TERMS)
         self.discriminator_optimizer = self._discriminator_optimizer() if self.adversarial else None
         self.compile(optimizer=self._generator_optimizer(), jit_compile=False)
+
+    def set_rates(self):
+        """Give the optimizers the phase's rates, where these are constant: a checkpoint may have an earlier phase's."""
+        phase = self.phase
+        if phase.decay == "constant" and not phase.warmup:
+            self.optimizer.learning_rate = phase.learning_rate
+            if self.adversarial:
+                self.discriminator_optimizer.learning_rate = phase.discriminator_rate or phase.learning_rate
 
     def train_step(self, batch):
         values = {}
