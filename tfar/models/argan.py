@@ -12,9 +12,11 @@ Eq. 4, loss of the discriminator    ``tfar.losses.adversarial.discriminator_loss
 
 Deviations and choices (what the text does not say):
 
-- Both tables are lost. The generator is pix2pix's U-Net for 64x64 patches, the discriminator its convolutional one,
-  down to one judgement for 64 pixels; neither has a normalisation on its outermost layers.
-- lambda is 100, as in pix2pix.
+- Both tables are lost. The generator follows pix2pix's U-Net (4x4 kernels of stride 2, widths 64 to 512, skips between
+  mirrored levels), with six levels in place of its eight, because that many fit into 64x64 patches; with a norm on the
+  innermost level, too; and without its dropout. The discriminator is four strided convolutions down to one judgement
+  for 64 pixels, where pix2pix judges regions. Neither has a normalisation on its outermost layers.
+- lambda is 100, which pix2pix has for its L1 loss. The slope of the LeakyReLUs is 0.2, as there.
 - The quality factors are drawn from 10 to 40 for one network, and 10 000 of the paper's 1 500 000 iterations are an
   epoch's.
 - The text says nothing of flips and turns, so the paper recipe has none; nor of training with the MSE first.

@@ -18,6 +18,7 @@ Deviations and choices (what the text does not say, or digits that are lost):
 - The filter counts of the discriminator, which double after every two layers, begin at 32.
 - "The second convolution before the last max pooling" of VGG-19 is taken to be ``block5_conv3``, after its ReLU. The
   loss here is a mean over the 512 channels where Eq. 8 has a sum, so its weight is 512.
+- The slope of the LeakyReLUs is 0.2.
 - lambda of Eq. 9 is 1; smoothed labels are 0.9; the quality factors are drawn from 10 to 40; 5 000 of the paper's
   70 000 iterations are an epoch's; nothing is pretrained.
 - ``cpu`` and ``demo`` take the practical form: a global residual in YCbCr whose last layer starts at zero, fewer

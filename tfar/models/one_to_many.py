@@ -17,6 +17,7 @@ Deviations and choices (the numbers are lost from the text):
 
 - Filter sizes and counts are those of the published paper as we remember it: 4x4 where the resolution changes, 3x3
   elsewhere, 64 filters, 5 units in each branch and 10 after them. A 3x3 convolution joins the branches.
+- The slope of the LeakyReLUs, whose value is lost, is 0.2 as in DCGAN.
 - The noise is standard normal, one channel at half the resolution.
 - The weights of the naturalness and of the JPEG loss are 0.1; the latter counts on patches that lie on the grid of
   their JPEG, which half of the patches do. The loss is that of the luma, on the scale of 0-255.
