@@ -115,7 +115,8 @@ class Features:
 
     Args:
         network: ``vgg19`` or ``vgg16``.
-        weights: ``imagenet`` (Keras downloads it), a ``.weights.h5`` file, or ``random``.
+        weights: ``imagenet`` (Keras downloads it), a ``.weights.h5`` file, ``random``, or ``imagenet-or-random``, which
+            is random where there is nothing to download from, as in the demo.
         perceptual: the Keras layer of the perceptual loss.
         texture: the Keras layers of the texture matching loss.
         texture_patch: side of the texture patches, in image pixels (the paper's P).

@@ -254,3 +254,10 @@ def test_luma_networks_are_trained_on_luma_and_leave_the_chroma(system, noise):
     assert np.ptp(change, axis=-1).max() <= 1
     luma = keras.ops.convert_to_numpy(pixels.to_uint8(pixels.to_luma(pixels.to_float(image))))
     np.testing.assert_allclose(np.int16(Restorer(model)(luma)) - luma, change[..., :1], atol=2)
+
+
+def test_only_demos_may_go_on_with_untrained_filters():
+    for system, known in SYSTEMS.items():
+        for name in known:
+            weights = {recipe.features.weights for recipe in trainings(system, name) if recipe.features}
+            assert weights <= {"imagenet-or-random" if name == "demo" else "imagenet"}, (system, name)

@@ -17,7 +17,7 @@ from tfar import presets
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.models.region_aware import RECIPES
-from tfar.recipes import Data, Network, Optimizer, Phase, override
+from tfar.recipes import Data, Features, Network, Optimizer, Phase, override
 from tfar.storage import load_weights
 from tfar.training.runs import Run, StopOnNonFinite
 
@@ -270,3 +270,14 @@ def test_a_run_without_held_out_files_validates_on_the_training_files(tmp_path):
     run = Run(tmp_path, plain_recipe(data=Data(patch=32, batch=4, validation=0.0), steps_per_epoch=1))
     assert run.train(verbose=0)
     assert run.best_value() is not None
+
+
+def test_feature_weights_that_cannot_be_had_end_a_training_before_it_begins(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", fail)
+    recipe = adversarial_recipe(features=Features(network="vgg16", texture=("block1_conv1",)))
+    with pytest.raises(CheckpointError, match="could not be downloaded"):
+        Run(tmp_path / "run", recipe).train(verbose=0)
+    assert not (tmp_path / "run").exists()

@@ -105,11 +105,19 @@ _PAPER = Recipe(
 )
 
 
-def _practical(options: dict, *, precision: str, steps_per_epoch: int, warm_up: Phase, adversarial: Phase) -> Recipe:
+def _practical(
+    options: dict,
+    *,
+    precision: str,
+    steps_per_epoch: int,
+    warm_up: Phase,
+    adversarial: Phase,
+    weights: str = "imagenet",
+) -> Recipe:
     return Recipe(
         generator=Network(builder="edge_cnn", options={"norm": "none", "residual": True, "stride": 2, **options}),
         discriminator=Network(builder="edge_discriminator", options={"filters": 16}),
-        features=Features(),
+        features=Features(weights=weights),
         data=Data(patch=96, batch=16, gray=0.5),
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(warm_up, adversarial),
@@ -134,6 +142,7 @@ _EP_GAN = {
         steps_per_epoch=100,
         warm_up=Phase(epochs=5, terms={"mse": 1.0, "edge": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
         adversarial=Phase(epochs=1, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+        weights="imagenet-or-random",
     ),
 }
 

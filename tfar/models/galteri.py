@@ -149,11 +149,13 @@ _PAPER = Recipe(
 )
 
 
-def _practical(options: dict, *, precision: str, steps_per_epoch: int, mse: Phase, gan: Phase) -> Recipe:
+def _practical(
+    options: dict, *, precision: str, steps_per_epoch: int, mse: Phase, gan: Phase, weights: str = "imagenet"
+) -> Recipe:
     return dataclasses.replace(
         _PAPER,
         generator=Network(builder="galteri_generator", options={"residual": True, **options}),
-        features=Features(perceptual="block3_conv3"),
+        features=Features(perceptual="block3_conv3", weights=weights),
         data=Data(patch=96, batch=16, quality=(10, 40), gray=0.5),
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(mse, gan),
@@ -179,6 +181,7 @@ _GAN = {
         steps_per_epoch=100,
         mse=Phase(epochs=6, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
         gan=Phase(epochs=1, terms=_PRACTICAL_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+        weights="imagenet-or-random",
     ),
 }
 

@@ -157,12 +157,14 @@ _PAPER = Recipe(
 )
 
 
-def _practical(options: dict, *, precision: str, steps_per_epoch: int, first: Phase, adversarial: Phase) -> Recipe:
+def _practical(
+    options: dict, *, precision: str, steps_per_epoch: int, first: Phase, adversarial: Phase, weights: str = "imagenet"
+) -> Recipe:
     return dataclasses.replace(
         _PAPER,
         generator=Network(builder="proposal_network", options={"norm": "none", "residual": True, **options}),
         discriminator=Network(builder="naturalness_discriminator", options={"filters": 16}),
-        features=Features(network="vgg16", perceptual="block3_conv3"),
+        features=Features(network="vgg16", perceptual="block3_conv3", weights=weights),
         data=dataclasses.replace(_PAPER.data, patch=96, augment=True),
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(first, adversarial),
@@ -189,6 +191,7 @@ _ONE_TO_MANY = {
         steps_per_epoch=100,
         first=Phase(epochs=6, terms=_FIRST_TERMS, learning_rate=2e-3, decay="cosine", warmup=50),
         adversarial=Phase(epochs=1, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+        weights="imagenet-or-random",
     ),
 }
 

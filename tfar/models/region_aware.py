@@ -399,6 +399,7 @@ def _efficient(
     base: tuple[dict, ...],
     texture_epochs: int,
     steps_per_epoch: int,
+    weights: str = "imagenet",
 ) -> RegionAware:
     """The form that learns most per hour of a CPU: three scales of wide blocks, Muon, small batches, on the grid.
 
@@ -425,7 +426,7 @@ def _efficient(
         texture=Recipe(
             generator=Network(builder="texture_generator", options=options),
             discriminator=Network(builder="srgan_discriminator", options={"filters": 32}),
-            features=Features(perceptual="block3_conv3"),
+            features=Features(perceptual="block3_conv3", weights=weights),
             phases=(
                 Phase(
                     epochs=texture_epochs,
@@ -496,5 +497,6 @@ RECIPES = {
         base=({"epochs": 12, "decay": "cosine", "warmup": 50},),
         texture_terms=_TEXTURE_TERMS,
         texture_epochs=2,
+        weights="imagenet-or-random",
     ),
 }

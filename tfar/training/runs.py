@@ -28,7 +28,7 @@ from tfar.recipes import Data, Recipe
 from tfar.storage import load_weights, write_atomically
 from tfar.training.distribution import barrier, choose_strategy, is_chief, worker_count
 from tfar.training.tensorboard import TensorBoardLog
-from tfar.training.trainer import Trainer, build_discriminator, check_terms
+from tfar.training.trainer import Trainer, build_discriminator, build_features, check_terms
 
 KEPT_CHECKPOINTS = 2
 SAMPLES = 4
@@ -70,7 +70,8 @@ class Run:
         check_terms(self.recipe, generator)
         build_discriminator(self.recipe, channels(generator))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # skipped files are named when the training starts
+            warnings.simplefilter("ignore")  # what they name is named again when the training starts
+            build_features(self.recipe)
             load_split(data.source, data.validation, data.patch)
 
     def train(

@@ -168,7 +168,7 @@ class Trainer(keras.Model):
             self.averaged_generator = build(recipe.generator)
             self.averaged_generator.set_weights(self.generator.get_weights())
         check_terms(recipe, self.generator)
-        self.features = self._build_features()
+        self.features = build_features(recipe)
 
     @property
     def metrics(self):
@@ -240,14 +240,6 @@ class Trainer(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing is left to build, and what Keras does here fails with several workers."""
 
-    def _build_features(self):
-        layers = set()
-        if "perceptual" in term_names(self.recipe):
-            layers.add(self.recipe.features.perceptual)
-        if "texture" in term_names(self.recipe):
-            layers.update(self.recipe.features.texture)
-        return vgg_features(self.recipe.features.network, self.recipe.features.weights, layers) if layers else None
-
     def _generator_optimizer(self):
         options = self.recipe.optimizer
         rate = self._schedule(self.phase.learning_rate)
@@ -303,6 +295,16 @@ def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
     if options["channels"] != channels:
         raise RecipeError(f"the discriminator takes {options['channels']} channels, the generator gives {channels}")
     return build(Network(builder=recipe.discriminator.builder, options=options))
+
+
+def build_features(recipe: Recipe) -> keras.Model | None:
+    """The frozen VGG behind the terms of a recipe, or None when none of them needs it."""
+    layers: set[str] = set()
+    if "perceptual" in term_names(recipe):
+        layers.add(recipe.features.perceptual)
+    if "texture" in term_names(recipe):
+        layers.update(recipe.features.texture)
+    return vgg_features(recipe.features.network, recipe.features.weights, layers) if layers else None
 
 
 def term_names(recipe: Recipe) -> list[str]:
