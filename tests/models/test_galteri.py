@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -273,6 +275,20 @@ def test_direct_supervision_has_one_term_and_no_discriminator(name):
         assert (phase.terms, phase.epochs, recipe.monitor) == ({term: 1}, gan.epochs, monitor)
         assert recipe.discriminator is None and recipe.features is None
         assert (recipe.generator, recipe.data) == (gan.generator, gan.data)
+
+
+@pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
+def test_gan_l1_and_full_patches_differ_from_the_gan_in_what_their_names_say(name):
+    gan, l1, full = (RECIPES[system][name] for system in ("galteri-gan", "galteri-gan-l1", "galteri-gan-full"))
+    assert (l1.generator, l1.discriminator, l1.data, l1.phases[:-1]) == (
+        gan.generator,
+        gan.discriminator,
+        gan.data,
+        gan.phases[:-1],
+    )
+    assert l1.phases[-1].terms.keys() == {"l1", "adversarial"} and l1.features is None
+    assert full.discriminator == Network(builder="full_patch_discriminator")
+    assert dataclasses.replace(full, discriminator=gan.discriminator) == gan
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -245,6 +247,45 @@ def test_practical_recipes_bring_the_discriminator_in_later(name):
     assert adversarial.terms.keys() == {"mse", "perceptual", "jpeg", "adversarial", "diversity"}
     assert (recipe.generator.options["norm"], recipe.generator.options["residual"]) == ("none", True)
     assert recipe.features.perceptual == "block3_conv3"
+
+
+@pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
+def test_ablations_of_figure_8(name):
+    whole = RECIPES["one-to-many"][name]
+    lacking = {
+        "one-to-many-perceptual-unshifted": {"jpeg", "adversarial"},
+        "one-to-many-perceptual": {"jpeg", "adversarial"},
+        "one-to-many-natural": {"jpeg"},
+    }
+    for system, terms in lacking.items():
+        part = RECIPES[system][name]
+        assert [phase.terms for phase in part.phases] == [
+            {key: weight for key, weight in phase.terms.items() if key not in terms} for phase in whole.phases
+        ]
+        assert part.discriminator == (whole.discriminator if system == "one-to-many-natural" else None)
+        changed = {"shift": False} if system.endswith("unshifted") else {}
+        assert part.generator.options == {**whole.generator.options, **changed}
+        assert (part.data, part.features, part.optimizer) == (whole.data, whole.features, whole.optimizer)
+
+
+@pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
+def test_a_training_for_every_quality_of_table_2_and_one_for_luma(name):
+    for system in ("one-to-many", "one-to-many-mse"):
+        qualities = {suffix: RECIPES[f"{system}{suffix}"][name] for suffix in ("-q5", "", "-q20")}
+        assert [recipe.data.quality for recipe in qualities.values()] == [(5, 5), (10, 10), (20, 20)]
+        for recipe in qualities.values():
+            data = dataclasses.replace(recipe.data, quality=(10, 10))
+            assert dataclasses.replace(recipe, data=data) == qualities[""]
+    whole, luma = RECIPES["one-to-many"][name], RECIPES["one-to-many-y"][name]
+    assert luma.generator.options == {**whole.generator.options, "channels": 1}
+    assert dataclasses.replace(luma, generator=whole.generator) == whole
+
+
+def test_without_shift_and_average_the_image_is_what_the_last_layer_gives():
+    model = perturb(proposal_network(**FORMS["practical"], shift=False), 1)
+    jpeg = random_batch(8, 6)
+    given = [jpeg, noise_for(jpeg)]
+    np.testing.assert_allclose(image_of(model, *given), jpeg + intermediates(model, given, "up")["up"], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])

@@ -9,6 +9,8 @@ Section 4.4, full patch             :func:`full_patch_discriminator`
 Eq. 4, 5-6, 7, 8, 10                ``tfar.losses``: ``mse``, ``ssim``, discriminator, ``perceptual``, ``adversarial``
 Section 4.1, training               :data:`RECIPES`, entries ``paper``
 "MSE", "SSIM", "GAN", "GAN-Y"       ``galteri-mse``, ``galteri-ssim``, ``galteri-gan``, ``galteri-gan-y``
+Section 4.4, "GAN-L1"               ``galteri-gan-l1``: L1 in place of the perceptual loss
+Section 4.4, full patches           ``galteri-gan-full``
 ==================================  ====================================================================
 
 Deviations and choices (what the text does not say, or digits that are lost):
@@ -164,6 +166,7 @@ def _practical(
     )
 
 
+L1_ADVERSARIAL = 1e-3
 _PRACTICAL_GAN_TERMS = {"mse": 1.0, "perceptual": 2e-7, "adversarial": 1e-3}
 
 _GAN = {
@@ -199,6 +202,18 @@ def _direct(recipe: Recipe, term: str) -> Recipe:
     )
 
 
+def _with_l1(recipe: Recipe) -> Recipe:
+    """GAN-L1: Eq. 9 with the mean absolute error of the pixels in place of the perceptual loss."""
+    *before, last = recipe.phases
+    last = dataclasses.replace(last, terms={"l1": 1.0, "adversarial": L1_ADVERSARIAL})
+    return dataclasses.replace(recipe, phases=(*before, last), features=None)
+
+
+def _on_full_patches(recipe: Recipe) -> Recipe:
+    discriminator = dataclasses.replace(recipe.discriminator, builder="full_patch_discriminator")
+    return dataclasses.replace(recipe, discriminator=discriminator)
+
+
 def _luma_only(recipe: Recipe) -> Recipe:
     generator = recipe.generator
     return dataclasses.replace(
@@ -211,4 +226,6 @@ RECIPES = {
     "galteri-ssim": {name: _direct(recipe, "ssim") for name, recipe in _GAN.items()},
     "galteri-gan": _GAN,
     "galteri-gan-y": {name: _luma_only(recipe) for name, recipe in _GAN.items()},
+    "galteri-gan-l1": {name: _with_l1(recipe) for name, recipe in _GAN.items()},
+    "galteri-gan-full": {name: _on_full_patches(recipe) for name, recipe in _GAN.items()},
 }

@@ -11,6 +11,12 @@ Eq. 2-3, naturalness loss           ``tfar.losses``: ``adversarial`` and the dis
 Eq. 4-6, JPEG loss                  ``tfar.losses``: ``jpeg``
 Section 3.4 and 4, training         :data:`RECIPES`, ``one-to-many``, entry ``paper``
 Section 4.1, "baseline"             ``one-to-many-mse``: per-pixel loss, no noise
+Table 2, qualities 5, 10 and 20     ``one-to-many-mse-q5``, ``one-to-many-mse``, ``one-to-many-mse-q20``; so without
+                                    ``-mse``, of which Section 4.2 shows quality 10
+Section 4.2, luma                   ``one-to-many-y``; RGB (Section 4.3) is ``one-to-many``
+Fig. 8 (a)                          ``one-to-many-perceptual-unshifted``: perceptual loss, no shift-and-average
+Fig. 8 (b)                          ``one-to-many-perceptual``: perceptual loss
+Fig. 8 (c)                          ``one-to-many-natural``: perceptual and naturalness loss
 ==================================  ====================================================================
 
 Deviations and choices (the numbers are lost from the text):
@@ -53,6 +59,7 @@ def proposal_network(
     noise: bool = True,
     norm: str = "batch",
     residual: bool = False,
+    shift: bool = True,
 ) -> keras.Model:
     """The proposal component (Fig. 3): a JPEG and noise in, one of many possible originals out.
 
@@ -68,6 +75,7 @@ def proposal_network(
         noise: have the noise branch; without it the network gives one restoration.
         norm: ``batch``, ``synchronized`` or ``none``.
         residual: predict a correction that is added to the input; otherwise the image itself, through tanh.
+        shift: shift and average what the transposed convolution gives (:func:`shift_and_average`).
 
     Returns:
         A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, and, as the input ``noise``, standard
@@ -91,7 +99,7 @@ def proposal_network(
     x = layers.ReLU(name="relu")(normalize(x, norm, name="norm"))
     start = {"kernel_initializer": "zeros"} if residual else he
     x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", dtype="float32", name="up", **start)(x)
-    x = CropLike(dtype="float32", name="crop")([shift_and_average(x, name="shift"), jpeg])
+    x = CropLike(dtype="float32", name="crop")([shift_and_average(x, name="shift") if shift else x, jpeg])
     restored = layers.Activation("linear", dtype="float32", name="image")(corrected(jpeg, x, residual))
     return keras.Model(inputs, {"image": restored}, name="proposal_network")
 
@@ -199,18 +207,48 @@ _ONE_TO_MANY = {
 def _baseline(recipe: Recipe) -> Recipe:
     """The per-pixel loss, and no noise, because there is only one optimum (Section 4.1)."""
     phase = dataclasses.replace(recipe.phases[0], terms={"mse": 1.0}, epochs=recipe.epochs)
-    generator = recipe.generator
+    recipe = dataclasses.replace(recipe, phases=(phase,), discriminator=None, features=None, monitor="psnr")
+    return _with_options(recipe, noise=False)
+
+
+def _without(recipe: Recipe, *terms: str) -> Recipe:
+    """An ablation: the recipe without some of its loss terms."""
+    phases = tuple(
+        dataclasses.replace(phase, terms={name: w for name, w in phase.terms.items() if name not in terms})
+        for phase in recipe.phases
+    )
     return dataclasses.replace(
-        recipe,
-        phases=(phase,),
-        discriminator=None,
-        features=None,
-        monitor="psnr",
-        generator=dataclasses.replace(generator, options={**generator.options, "noise": False}),
+        recipe, phases=phases, discriminator=None if "adversarial" in terms else recipe.discriminator
     )
 
 
+def _with_options(recipe: Recipe, **options) -> Recipe:
+    generator = recipe.generator
+    return dataclasses.replace(
+        recipe, generator=dataclasses.replace(generator, options={**generator.options, **options})
+    )
+
+
+def _of_quality(recipe: Recipe, quality: int) -> Recipe:
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, quality=(quality, quality)))
+
+
+def _each(change, recipes: dict[str, Recipe], *arguments, **options) -> dict[str, Recipe]:
+    return {name: change(recipe, *arguments, **options) for name, recipe in recipes.items()}
+
+
+_MSE = _each(_baseline, _ONE_TO_MANY)
+_PERCEPTUAL = _each(_without, _ONE_TO_MANY, "jpeg", "adversarial")
+
 RECIPES = {
     "one-to-many": _ONE_TO_MANY,
-    "one-to-many-mse": {name: _baseline(recipe) for name, recipe in _ONE_TO_MANY.items()},
+    "one-to-many-q5": _each(_of_quality, _ONE_TO_MANY, 5),
+    "one-to-many-q20": _each(_of_quality, _ONE_TO_MANY, 20),
+    "one-to-many-y": _each(_with_options, _ONE_TO_MANY, channels=1),
+    "one-to-many-natural": _each(_without, _ONE_TO_MANY, "jpeg"),
+    "one-to-many-perceptual": _PERCEPTUAL,
+    "one-to-many-perceptual-unshifted": _each(_with_options, _PERCEPTUAL, shift=False),
+    "one-to-many-mse": _MSE,
+    "one-to-many-mse-q5": _each(_of_quality, _MSE, 5),
+    "one-to-many-mse-q20": _each(_of_quality, _MSE, 20),
 }

@@ -111,6 +111,7 @@ def _texture(step: Step):
 
 TERMS = {
     "mse": lambda step: fidelity.mse(step.original, step.restored),
+    "l1": lambda step: fidelity.l1(step.original, step.restored),
     "relative_mse": lambda step: fidelity.mse(
         step.original, step.restored, fidelity.relative_weights(step.original, step.jpeg)
     ),
