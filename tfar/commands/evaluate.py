@@ -21,7 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser):
         help="presets, run folders, .keras files, SavedModel folders, .tflite files (default: %(default)s)",
     )
     parser.add_argument("--quality", type=quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
-    parser.add_argument("--protocol", nargs="+", choices=["gray", "color", "double", "real"], default=["gray", "color"])
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        choices=["gray", "color", "double", "real", "webp", "jpeg2000", "avif", "heic"],
+        default=["gray", "color"],
+        help="how images are coded: as JPEG, or by another codec at the size of the JPEG (default: gray color)",
+    )
     parser.add_argument(
         "--metrics",
         nargs="+",
