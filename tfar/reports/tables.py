@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 
 from tfar.evaluation import published
+from tfar.evaluation.candidates import CandidateScores
 from tfar.evaluation.results import BASELINE, Mean, Row
 from tfar.metrics.catalogue import metric_of
 
@@ -97,6 +98,33 @@ def gains(rows: Sequence[Row], metric: str) -> str:
         )
         tables.append(f"**{dataset}, {protocol}: {entry.heading} over the JPEG's, mean (worst image)**\n\n{table}")
     return "\n\n".join(tables)
+
+
+def candidates(measured: Mapping[str, CandidateScores]) -> str:
+    """What several restorations of each image have, a line per model: Markdown.
+
+    Args:
+        measured: model -> means over the images.
+    """
+    first = next(iter(measured.values()))
+    headings, jpeg = [""], [BASELINE]
+    for name in first.mean:
+        heading = metric_of(name).heading
+        headings += [heading, f"{heading} best", f"{heading} worst"]
+        jpeg += [_number(first.jpeg.get(name), name), "", ""]
+    headings += ["apart (levels)", *(f"apart ({metric_of(name).heading})" for name in first.apart_by), "outside"]
+    jpeg += [""] * (1 + len(first.apart_by)) + ["0.00%"]
+    lines = [jpeg, [*["original"] + [""] * (len(headings) - 2), _share(first.original_outside)]]
+    for model, found in measured.items():
+        each = [(found.mean[name], found.best[name], found.worst[name], name) for name in first.mean]
+        cells = [_number(value, name) for *values, name in each for value in values]
+        apart = [f"{found.apart:.2f}", *(_number(value, name) for name, value in found.apart_by.items())]
+        lines.append([model, *cells, *apart, _share(found.outside)])
+    return markdown_table(headings, lines)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
 
 
 def to_json(measured: Sequence[Mean]) -> str:
