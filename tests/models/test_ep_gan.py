@@ -117,6 +117,11 @@ def test_originals_and_restorations_are_judged_beside_the_edges_of_the_original(
 
 
 def test_paper_recipe_is_section_3_1():
+    """ "patches in size of 224x224", "the batch size as 4", "Adam with momentum term beta_1 = 0.9", "first initialize
+    and train the generator network by minimizing MSE only", "with the learning rate of 1e-4 in the first half of the
+    training epoches, and decrease the learning rate to 1e-5 in the rest epoches", "quality factor QF = 10"; Section
+    2.1: "lambda_1 to 2e-6, lambda_2 to 1 and lambda_3 to 1e-3"; Section 2.3.2: "The fourth pooling layer".
+    """
     paper = RECIPES["ep-gan"]["paper"]
     assert paper.generator == Network(builder="edge_cnn", options=EDGE_CNN)
     assert paper.discriminator.builder == "edge_discriminator"
@@ -126,7 +131,8 @@ def test_paper_recipe_is_section_3_1():
     assert [phase.learning_rate for phase in paper.phases] == [1e-4, 1e-4, 1e-5]
     assert [phase.epochs for phase in paper.phases] == [20, 100, 100]
     assert [b.continues(a) for a, b in zip(paper.phases, paper.phases[1:])] == [False, True]  # the rate falls
-    assert paper.features.network == "vgg19"
+    assert (paper.features.network, paper.features.perceptual) == ("vgg19", "block4_pool")
+    assert (paper.optimizer.beta_1, paper.data.quality) == (0.9, (10, 10))
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])

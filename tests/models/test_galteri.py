@@ -255,6 +255,10 @@ def test_discriminator_learns_from_smoothed_labels_of_every_sub_patch(trainer, b
 
 
 def test_paper_recipe_is_section_4_1():
+    """ "16 random 128x128 patches, with flipping and rotation data augmentation", "at multiple QFs", "Adam with
+    momentum 0.9 and a learning rate of 1e-4", "70,000 iterations", "one-sided label smoothing for the discriminator
+    training"; Section 3.3.3: "the pre-trained VGG19 model".
+    """
     paper = RECIPES["galteri-gan"]["paper"]
     assert paper.generator == Network(builder="galteri_generator")
     assert paper.discriminator == Network(builder="sub_patch_discriminator")
@@ -262,8 +266,10 @@ def test_paper_recipe_is_section_4_1():
     assert paper.label_smoothing == 0.1
     assert (paper.features.network, paper.features.perceptual) == ("vgg19", "block5_conv3")
     [phase] = paper.phases
-    assert phase.terms == {"perceptual": 512, "adversarial": 1}
+    assert phase.terms == {"perceptual": 1e-3, "adversarial": 1}
     assert phase.epochs * paper.steps_per_epoch == 70_000
+    assert (phase.learning_rate, paper.optimizer.beta_1, paper.data.augment) == (1e-4, 0.9, True)
+    assert paper.data.quality[0] < paper.data.quality[1]
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])

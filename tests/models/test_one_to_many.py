@@ -229,14 +229,19 @@ def test_diversity_compares_with_a_restoration_from_other_noise():
 
 
 def test_paper_recipe_is_section_3_4_and_4():
+    """Section 3.4: "In the first epoch of training we only perform the second step without network D"; Section 3.3.1:
+    "the last convolutional layer of the 16-layer VGGNet"; Section 4: "We roughly follow the parameter settings in
+    DCGAN", "He et al.'s uniform initializer". The numbers are lost from the text.
+    """
     paper = RECIPES["one-to-many"]["paper"]
     assert paper.generator == Network(builder="proposal_network")
     assert (paper.data.patch, paper.data.batch, paper.data.aligned, paper.data.gray) == (112, 16, 0.5, 0.5)
     assert (paper.features.network, paper.features.perceptual) == ("vgg16", "block5_conv3")
     first, rest = paper.phases
-    assert first.terms == {"perceptual": 1, "jpeg": 0.1}
-    assert rest.terms == {"perceptual": 1, "jpeg": 0.1, "adversarial": 0.1}
-    assert (paper.epochs, paper.steps_per_epoch) == (100, 1000)
+    assert first.terms == {"perceptual": 5e-3, "jpeg": 0.1}
+    assert rest.terms == {"perceptual": 5e-3, "jpeg": 0.1, "adversarial": 0.1}
+    assert (first.epochs, paper.epochs, paper.steps_per_epoch) == (1, 100, 1000)
+    assert (rest.learning_rate, paper.optimizer.beta_1) == (2e-4, 0.5)
 
 
 @pytest.mark.parametrize("name", ["cpu", "demo"])

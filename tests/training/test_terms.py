@@ -262,6 +262,7 @@ class Bench:
         self.kernel = self.trainer.generator.get_layer("up" if noisy else "features").kernel
         direction = np.random.default_rng(5).normal(size=self.kernel.shape)
         self.direction = np.float32(direction / np.linalg.norm(direction))
+        self._expected: dict = {}
 
     def _networks(self):
         return self.trainer.generator, self.trainer.discriminator
@@ -298,7 +299,12 @@ class Bench:
         return float(logs[term]), float(logs["loss"]), float(np.sum(np.float64(moved) * self.direction)) / RATE
 
     def expected(self, term, step=0.005):
-        """The same from :data:`EXPECTED`, with the discriminator as it is after its part of the step."""
+        """The same from :data:`EXPECTED`, with the discriminator as it is after its part of the step of the term."""
+        if term not in self._expected:
+            self._expected[term] = self._from_numpy(term, step)
+        return self._expected[term]
+
+    def _from_numpy(self, term, step):
         value = EXPECTED[term](self, *self.restore())
         high, low = (self._moved(term, sign * step) for sign in (1, -1))
         slope = WEIGHT * (high - low) / (2 * step)

@@ -124,9 +124,9 @@ def _evaluate_candidates(options, metrics) -> int:
         raise TfarError("--candidates needs originals, which the protocol real has not")
     models = {Path(name).name: noisy_restorers(network_of(name), options.candidates) for name in options.models}
     texts = []
-    for folder, *how in itertools.product(options.folders, options.protocol, options.quality):
-        found = score_folder(models, folder, *how, metrics, limit=options.limit)
-        title = f"{Path(folder).resolve().name}, {how[0]}, QF {how[1]}, {options.candidates} candidates"
+    for folder, protocol, factor in itertools.product(options.folders, options.protocol, options.quality):
+        found = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)
+        title = f"{Path(folder).resolve().name}, {protocol}, QF {factor}, {options.candidates} candidates"
         texts.append(f"**{title}**\n\n{tables.candidates(found)}")
     print_tables("\n\n".join(texts))
     return 0
