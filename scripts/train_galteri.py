@@ -5,8 +5,9 @@
     python scripts/train_galteri.py galteri-mse                            # direct supervision, most faithful
     python scripts/train_galteri.py --resume RUN                           # after an interruption
 
-``galteri-gan`` is the whole system, ``galteri-gan-y`` the same for luma alone, ``galteri-mse`` and ``galteri-ssim`` are
-its generator under direct supervision.
+``galteri-gan`` is the whole system, ``galteri-gan-y`` the same for luma alone, ``galteri-gan-l1`` with an L1 loss in
+place of the perceptual one, ``galteri-gan-full`` with a discriminator of whole patches; ``galteri-mse`` and
+``galteri-ssim`` are its generator under direct supervision.
 It prints a table of scores on the held-out images, and writes the network, its SavedModel and TFLite exports and a
 comparison picture into the run folder.
 """
@@ -17,7 +18,7 @@ import sys
 from tfar.cli import exit_code
 from tfar.commands.train import add_training_arguments, run
 
-SYSTEMS = ("galteri-gan", "galteri-gan-y", "galteri-mse", "galteri-ssim")
+SYSTEMS = ("galteri-gan", "galteri-gan-y", "galteri-gan-l1", "galteri-gan-full", "galteri-mse", "galteri-ssim")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -6,6 +6,7 @@ from helpers import ROOT
 
 from tfar import recipes
 from tfar.errors import RecipeError
+from tfar.models import SYSTEMS
 from tfar.models.region_aware import RECIPES
 from tfar.recipes import Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
 
@@ -184,6 +185,33 @@ def test_one_name_stands_for_all_of_the_shares_as_in_earlier_recipes():
     assert recipe.data.subsampling == {"4:4:4": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"learning_rate": 1e-5}, True),
+        ({"epochs": 7, "learning_rate": 1e-5, "discriminator_rate": 1e-6}, True),
+        ({}, True),
+        ({"terms": {"mse": 1.0, "edge": 1.0}}, False),
+        ({"decay": "cosine"}, False),
+        ({"warmup": 3}, False),
+    ],
+    ids=str,
+)
+def test_a_phase_continues_one_of_other_constant_rates(changes, expected):
+    phase = Phase(epochs=3, terms={"mse": 1.0})
+    assert dataclasses.replace(phase, **changes).continues(phase) is expected
+    decaying = dataclasses.replace(phase, decay="cosine")
+    assert not decaying.continues(decaying)
+
+
+def test_only_the_paper_with_flips_and_turns_has_them():
+    """Galteri et al., Section 4.1: "with flipping and rotation data augmentation"; no other text has such words."""
+    for system, kinds in SYSTEMS.items():
+        paper = kinds["paper"]
+        parts = [paper.base, paper.texture] if isinstance(paper, RegionAware) else [paper]
+        assert {part.data.augment for part in parts} == {system.startswith("galteri")}, system
+
+
 def test_only_terms_of_the_phase_can_fade():
     with pytest.raises(RecipeError, match="^recipe.phases.0: fading names terms that the phase does not have: texture"):
         recipes.from_json(Recipe, changed("phases/0/fading", ["texture"]))
@@ -324,17 +352,24 @@ def test_override_refuses_what_is_no_assignment_of_a_field(assignments):
 
 
 def test_the_paper_recipe_has_the_numbers_of_the_paper():
+    """Section 4.1: "we set the batch size as 16 and randomly sample patches in the size of 16x16", "Regarding
+    Texture-GAN, we utilize patches in the size of 224x224 and set the batch size to be 4", "Adam with momentum term
+    beta_1 = 0.9, beta_2 = 0.999, and the learning rate 1e-4", "Edge-CNN for 2000 epochs and Texture-GAN for 200
+    epochs", "2060 natural images"; Section 3.2: "lambda_1 to 1e-6, lambda_2 to 1e-6 and lambda_3 to 1e-3", "Relu1-1,
+    Relu2-1 and Relu3-1", "P = 16"; Section 3.3: "the threshold T is empirically set as 5".
+    """
     paper = RECIPES["paper"]
     adam = Optimizer(beta_1=0.9, beta_2=0.999, clip_norm=None, average=None)
     patches = {"quality": (10, 10), "gray": 0.0, "subsampling": {"4:2:0": 1.0}, "patches_per_image": 1}
 
     base = paper.base
-    assert base.generator == Network(builder="edge_cnn") and base.discriminator is None
+    assert base.generator == Network(builder="edge_cnn", options={"entry": 3, "edges_from": "stack"})
+    assert base.discriminator is None
     assert (base.data.patch, base.data.batch, base.optimizer) == (16, 16, adam)
     assert base.phases == (Phase(epochs=2000, terms={"mse": 1.0, "edge": 1.0}, learning_rate=1e-4, decay="constant"),)
 
     texture = paper.texture
-    assert texture.generator == Network(builder="texture_generator")
+    assert texture.generator == Network(builder="texture_generator", options={"entry": 3})
     assert texture.discriminator == Network(builder="srgan_discriminator")
     assert (texture.data.patch, texture.data.batch, texture.optimizer) == (224, 4, adam)
     terms = {"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}
@@ -345,9 +380,11 @@ def test_the_paper_recipe_has_the_numbers_of_the_paper():
         perceptual="block4_pool",
         texture=("block1_conv1", "block2_conv1", "block3_conv1"),
         texture_patch=16,
+        texture_size="map",  # "M_l is the size of feature map"
     )
 
     for recipe in (base, texture):
+        assert recipe.data.augment is False
         assert {name: getattr(recipe.data, name) for name in patches} == patches
         assert recipe.steps_per_epoch == -(-2060 // recipe.data.batch)
         assert recipe.precision == "float32"

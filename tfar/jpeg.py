@@ -1,7 +1,8 @@
 """What JPEG does to an image: libjpeg through Pillow, with the tables of several encoders at a quality factor (QF).
 
 A JPEG of quality QF holds each 8x8 block's DCT coefficients divided by a table and rounded; so the original's
-coefficients are known to half a step of the table: the quantisation interval.
+coefficients are known to half a step of the table: the quantisation interval. A few of them lie outside of it all the
+same, because pixels are rounded and clipped.
 """
 
 import io

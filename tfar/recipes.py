@@ -5,6 +5,7 @@ A recipe names its networks by the builder in ``tfar.models`` and its loss terms
 type raise :class:`~tfar.errors.RecipeError`, in files and on the command line alike.
 """
 
+import dataclasses
 import json
 import reprlib
 from collections.abc import Iterable
@@ -114,10 +115,13 @@ class Features:
 
     Args:
         network: ``vgg19`` or ``vgg16``.
-        weights: ``imagenet`` (Keras downloads it), a ``.weights.h5`` file, or ``random``.
+        weights: ``imagenet`` (Keras downloads it), a ``.weights.h5`` file, ``random``, or ``imagenet-or-random``, which
+            is random where there is nothing to download from, as in the demo.
         perceptual: the Keras layer of the perceptual loss.
         texture: the Keras layers of the texture matching loss.
-        texture_patch: side of the texture patches, in image pixels (the papers' P).
+        texture_patch: side of the texture patches, in image pixels (the paper's P).
+        texture_size: the size M by whose square the texture matching loss is divided: that of the whole feature ``map``
+            as in the paper, or of a ``patch``; see :func:`tfar.losses.texture.texture_matching`.
     """
 
     network: str = "vgg19"
@@ -125,11 +129,12 @@ class Features:
     perceptual: str = "block4_pool"
     texture: tuple[str, ...] = ("block1_conv1", "block2_conv1", "block3_conv1")
     texture_patch: Count = 16
+    texture_size: Literal["map", "patch"] = "patch"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Phase:
-    """A stretch of training with one weighted sum of losses and fresh optimizers.
+    """A stretch of training with one weighted sum of losses.
 
     Args:
         epochs: length of the phase.
@@ -140,6 +145,9 @@ class Phase:
         discriminator_rate: the discriminator's; the generator's when null.
         decay: ``constant`` or ``cosine`` (to zero at the end of the phase).
         warmup: steps over which the rate rises linearly from zero.
+
+    The optimizers of a phase are fresh, unless it differs from the one before in its constant rates alone: then they
+    keep their moments.
     """
 
     epochs: Count
@@ -153,6 +161,12 @@ class Phase:
     def __post_init__(self):
         if faded := set(self.fading) - self.terms.keys():
             raise ValueError(f"fading names terms that the phase does not have: {', '.join(sorted(faded))}")
+
+    def continues(self, before: "Phase") -> bool:
+        """Whether the phase differs from the one before in its constant rates alone."""
+        rates = ("epochs", "learning_rate", "discriminator_rate")
+        alike = dataclasses.replace(self, **{name: getattr(before, name) for name in rates}) == before
+        return alike and self.decay == "constant" and not self.warmup
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

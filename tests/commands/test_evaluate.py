@@ -124,3 +124,26 @@ def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):
         cli.main(["evaluate", str(photo.parent), "--quality", "0"])
     assert caught.value.code == 2
     assert "quality factor from 1 to 100, got '0'" in capfd.readouterr().err
+
+
+def test_evaluate_prints_the_mean_best_and_worst_of_several_candidates(run, photo):
+    arguments = ("evaluate", photo.parent, "--preset", "one-to-many-q10", "--candidates", 2, "--protocol", "gray")
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, [])
+    assert out[0] == "**in, gray, QF 10, 2 candidates**"
+    assert out[2] == "|  | PSNR | PSNR best | PSNR worst | apart (levels) | outside |"
+    mean, best, worst = map(float, out[-1].split(" | ")[1:4])
+    assert [line.split("|")[1].strip() for line in out[4:]] == ["JPEG", "original", "one-to-many-q10"]
+    assert worst <= mean <= best
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "argan-q10-40", "--candidates", 2], "gives one restoration of an image"),
+        (["--preset", "one-to-many-q10", "--candidates", 2, "--protocol", "real"], "--candidates needs originals"),
+        (["--preset", "one-to-many-q10", "--candidates", 1], "at least two candidates are needed, got 1"),
+    ],
+)
+def test_candidates_that_cannot_be_scored_are_refused(refused, photo, arguments, message):
+    assert message in refused("evaluate", photo.parent, *arguments)

@@ -8,7 +8,9 @@ from PIL import Image
 
 from tfar import jpeg
 from tfar.data import sources
+from tfar.data.patches import Patches
 from tfar.errors import ImageError
+from tfar.recipes import Data
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -151,5 +153,56 @@ def test_demo_images_smaller_than_a_patch_are_skipped():
 
 def test_tfds_without_the_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ImageError, match="tfds:div2k: not installed, run: pip install tensorflow-datasets"):
+    with pytest.raises(ImageError, match="tfds:div2k: not installed, run: pip install 'tfar\\[tfds\\]'"):
         sources.load_split("tfds:div2k", 0.1, 16)
+
+
+def prepare_tiny_dataset(folder, kind="array_record"):
+    """A dataset ``tiny`` of five images of different heights, two of them too low; returns the images."""
+    import tensorflow as tf
+
+    tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets")
+    images = [COLOR[: 14 + i, :30] for i in range(5)]
+    dataset = tf.data.Dataset.from_generator(
+        lambda: ({"image": image} for image in images),
+        output_signature={"image": tf.TensorSpec((None, 30, 3), tf.uint8)},
+    )
+    tfds.disable_progress_bar()
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="tiny",
+        version="1.0.0",
+        data_dir=folder,
+        file_format=kind,
+        features=tfds.features.FeaturesDict({"image": tfds.features.Image(shape=(None, None, 3))}),
+        split_datasets={"train": dataset},
+    )
+    return images
+
+
+def test_images_of_tfds_are_read_from_the_disk_one_by_one(tmp_path, monkeypatch):
+    images = prepare_tiny_dataset(tmp_path)
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path))
+    decoded = []
+    whole = sources._decoded
+    monkeypatch.setattr(sources, "_decoded", lambda *given: decoded.append(given[1]) or whole(*given))
+    (training, held_out), messages = warned(sources.load_split, "tfds:tiny", 0.34, 16)
+    assert decoded == []
+    found = training + held_out
+    assert (len(training), len(held_out), sum("smaller than" in message for message in messages)) == (2, 1, 2)
+    assert sorted(image.size for image in found) == [(16, 30), (17, 30), (18, 30)]
+    for image in found:
+        np.testing.assert_array_equal(image.load(), images[image.size[0] - 14])
+        assert not any(isinstance(part, np.ndarray) for part in image.load.args)
+    assert len(decoded) == 3
+    assert all(image.name.startswith("tfds:tiny/0000000") for image in found)
+    batch = Patches(training, Data(patch=16, batch=3), seed=0).batch(0)
+    assert batch[1].shape == (3, 16, 16, 3)
+
+
+def test_a_tfds_dataset_without_random_access_is_refused(tmp_path, monkeypatch):
+    prepare_tiny_dataset(tmp_path, "tfrecord")
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path))
+    with pytest.raises(ImageError, match="^tfds:tinny: no such dataset$"):
+        sources.load_split("tfds:tinny", 0.1, 16)
+    with pytest.raises(ImageError, match="tfds:tiny: no random access .*tfrecord.*; remove a copy"):
+        sources.load_split("tfds:tiny", 0.1, 16)

@@ -13,7 +13,7 @@ from tfar import jpeg as codec
 from tfar.losses.adversarial import discriminator_loss, generator_loss, saturating_generator_loss
 from tfar.losses.blocking import blocking_effect
 from tfar.losses.edge import edge_fidelity, sobel_edges
-from tfar.losses.fidelity import mse
+from tfar.losses.fidelity import l1, mse
 from tfar.losses.jpeg import jpeg_loss
 from tfar.losses.perceptual import perceptual
 from tfar.losses.similarity import ssim_loss
@@ -34,6 +34,13 @@ def test_mean_squared_error(loss):
     restored[0, 0, 0], restored[1, 1, 2] = 0.5, -1
     assert float(loss(original, restored)) == pytest.approx((0.25 + 1) / 12)
     assert float(loss(restored, restored)) == 0
+
+
+def test_mean_absolute_error():
+    original = np.zeros((2, 2, 3, 1), "float32")
+    restored = original.copy()
+    restored[0, 0, 0], restored[1, 1, 2] = 0.5, -1
+    assert float(l1(original, restored)) == pytest.approx(1.5 / 12)
 
 
 def test_sobel_edges_of_a_step():
@@ -100,13 +107,16 @@ def test_gram_matrices_of_every_patch(patch):
     np.testing.assert_allclose(gram_matrices(x, patch), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", ["map", "patch"])
 @pytest.mark.parametrize("patch", [2, 4])
-def test_texture_matching_is_equation_6(patch):
+def test_texture_matching_is_equation_6(patch, size):
+    """ "M_l is the size of feature map", or that of a patch."""
     original, restored = features(2, 4, 8, 3), features(2, 4, 8, 3)
     difference = gram_matrices_with_loops(original, patch) - gram_matrices_with_loops(restored, patch)
-    per_patch = (difference**2).sum(axis=(1, 2)) / (4 * 3**2 * (patch**2) ** 2)
-    assert float(texture_matching(original, restored, patch)) == pytest.approx(per_patch.mean(), rel=1e-5)
-    assert float(texture_matching(original, original, patch)) == 0
+    positions = {"map": 4 * 8, "patch": patch**2}[size]
+    per_patch = (difference**2).sum(axis=(1, 2)) / (4 * 3**2 * positions**2)
+    assert float(texture_matching(original, restored, patch, size=size)) == pytest.approx(per_patch.mean(), rel=1e-5)
+    assert float(texture_matching(original, original, patch, size=size)) == 0
 
 
 def test_texture_matching_ignores_where_in_a_patch_a_feature_is():
@@ -187,6 +197,7 @@ def test_smoothed_originals_are_best_judged_at_the_smoothed_probability():
     "loss",
     [
         mse,
+        l1,
         perceptual,
         edge_fidelity,
         discriminator_loss,
@@ -199,6 +210,7 @@ def test_smoothed_originals_are_best_judged_at_the_smoothed_probability():
     ],
     ids=[
         "mse",
+        "l1",
         "perceptual",
         "edge",
         "discriminator",

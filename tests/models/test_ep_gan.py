@@ -8,6 +8,7 @@ from tfar.data.sources import load_split
 from tfar.losses.edge import sobel_edges
 from tfar.models import input_names
 from tfar.models.ep_gan import RECIPES, edge_discriminator
+from tfar.models.region_aware import EDGE_CNN
 from tfar.recipes import Network
 from tfar.training.trainer import Step, Trainer
 
@@ -51,6 +52,22 @@ def test_layers_are_those_of_figure_1_b():
     assert norms(model) == [*(f"norm{i}" for i in range(2, 9)), *(f"residual_norm{i}" for i in (1, 2, 3))]
     assert norms(edge_discriminator(patch=32, filters=2, norm="none")) == []
     assert model.get_layer("flatten").input.shape == (None, 4, 4, 16)
+
+
+def test_the_paper_form_has_no_activation_between_the_second_small_convolution_and_the_residual_block():
+    """TensorLayer's SRGAN, with which the paper shares every number: k1 n512, batch norm, then the residual block."""
+    assert RECIPES["ep-gan"]["paper"].discriminator.options == {"second_activation": False}
+    paper = edge_discriminator(patch=32, filters=4, second_activation=False)
+    practical = edge_discriminator(patch=32, filters=4)
+    leaky = [[layer.name for layer in model.layers if "leaky" in layer.name] for model in (paper, practical)]
+    assert leaky[0] == [name for name in leaky[1] if name != "leaky8"]
+    assert paper.count_params() == practical.count_params()
+    x = intermediates(
+        perturb(paper, 1), [random_batch(32, 32), edge_maps(32)], "norm8", "residual_norm3", "residual_leaky3"
+    )
+    total = x["norm8"] + x["residual_norm3"]
+    assert x["norm8"].min() < -1e-3
+    np.testing.assert_allclose(x["residual_leaky3"], np.where(total > 0, total, 0.2 * total), rtol=1e-5)
 
 
 def test_residual_block_adds_to_what_it_takes_before_the_last_activation(discriminator):
@@ -100,21 +117,29 @@ def test_originals_and_restorations_are_judged_beside_the_edges_of_the_original(
 
 
 def test_paper_recipe_is_section_3_1():
+    """ "patches in size of 224x224", "the batch size as 4", "Adam with momentum term beta_1 = 0.9", "first initialize
+    and train the generator network by minimizing MSE only", "with the learning rate of 1e-4 in the first half of the
+    training epoches, and decrease the learning rate to 1e-5 in the rest epoches", "quality factor QF = 10"; Section
+    2.1: "lambda_1 to 2e-6, lambda_2 to 1 and lambda_3 to 1e-3"; Section 2.3.2: "The fourth pooling layer".
+    """
     paper = RECIPES["ep-gan"]["paper"]
-    assert paper.generator == Network(builder="edge_cnn")
-    assert paper.discriminator == Network(builder="edge_discriminator")
+    assert paper.generator == Network(builder="edge_cnn", options=EDGE_CNN)
+    assert paper.discriminator.builder == "edge_discriminator"
     assert (paper.data.patch, paper.data.batch) == (224, 4)
     all_terms = {"mse": 1, "perceptual": 2e-6, "edge": 1, "adversarial": 1e-3}
     assert [phase.terms for phase in paper.phases] == [{"mse": 1}, all_terms, all_terms]
     assert [phase.learning_rate for phase in paper.phases] == [1e-4, 1e-4, 1e-5]
     assert [phase.epochs for phase in paper.phases] == [20, 100, 100]
-    assert paper.features.network == "vgg19"
+    assert [b.continues(a) for a, b in zip(paper.phases, paper.phases[1:])] == [False, True]  # the rate falls
+    assert (paper.features.network, paper.features.perceptual) == ("vgg19", "block4_pool")
+    assert (paper.optimizer.beta_1, paper.data.quality) == (0.9, (10, 10))
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
 def test_v_gan_is_ep_gan_without_anything_of_edges(name):
     whole, part = RECIPES["ep-gan"][name], RECIPES["v-gan"][name]
-    assert (part.generator.builder, part.generator.options) == ("texture_generator", whole.generator.options)
+    assert part.generator.builder == "texture_generator"
+    assert part.generator.options == {k: v for k, v in whole.generator.options.items() if k != "edges_from"}
     assert part.discriminator.options == {**whole.discriminator.options, "edges": False}
     assert len(part.phases) == len(whole.phases)
     for phase, other in zip(part.phases, whole.phases):

@@ -146,7 +146,7 @@ def test_downloaded_weights_are_used(download, whole_vgg, whole_file):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_failed_download_gives_one_warning_and_untrained_filters(download):
+def test_failed_download_is_an_error_and_in_the_demo_one_warning_and_untrained_filters(download):
     timeouts = []
 
     def fail(*_, **__):
@@ -154,11 +154,17 @@ def test_failed_download_gives_one_warning_and_untrained_filters(download):
         raise Exception("URL fetch failure on https://example.org/vgg: None -- unreachable\nsecond line")
 
     download(fail)
+    with warnings.catch_warnings(), pytest.raises(CheckpointError) as refused:
+        warnings.simplefilter("error")
+        vgg_features("vgg19", "imagenet", ["block2_conv1"])
+    assert "could not be downloaded (URL fetch failure on https://example.org/vgg" in str(refused.value)
+    assert "keras.applications.VGG19(include_top=False).save_weights('FILE.weights.h5')" in str(refused.value)
+    assert str(refused.value).count("\n") == 0
     with pytest.warns(UserWarning) as caught:
-        model = vgg_features("vgg19", "imagenet", ["block2_conv1"])
+        model = vgg_features("vgg19", "imagenet-or-random", ["block2_conv1"])
     assert [str(warning.message).count("\n") for warning in caught] == [0]
     assert "could not be downloaded (URL fetch failure on https://example.org/vgg" in str(caught[0].message)
-    assert timeouts == [20.0]
+    assert timeouts == [20.0, 20.0]
     assert socket.getdefaulttimeout() is None
     expected = activations(vgg_features("vgg19", "random", ["block2_conv1"]))
     np.testing.assert_allclose(activations(model)["block2_conv1"], expected["block2_conv1"], rtol=1e-4, atol=1e-3)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -253,6 +255,10 @@ def test_discriminator_learns_from_smoothed_labels_of_every_sub_patch(trainer, b
 
 
 def test_paper_recipe_is_section_4_1():
+    """ "16 random 128x128 patches, with flipping and rotation data augmentation", "at multiple QFs", "Adam with
+    momentum 0.9 and a learning rate of 1e-4", "70,000 iterations", "one-sided label smoothing for the discriminator
+    training"; Section 3.3.3: "the pre-trained VGG19 model".
+    """
     paper = RECIPES["galteri-gan"]["paper"]
     assert paper.generator == Network(builder="galteri_generator")
     assert paper.discriminator == Network(builder="sub_patch_discriminator")
@@ -260,8 +266,10 @@ def test_paper_recipe_is_section_4_1():
     assert paper.label_smoothing == 0.1
     assert (paper.features.network, paper.features.perceptual) == ("vgg19", "block5_conv3")
     [phase] = paper.phases
-    assert phase.terms == {"perceptual": 512, "adversarial": 1}
+    assert phase.terms == {"perceptual": 1e-3, "adversarial": 1}
     assert phase.epochs * paper.steps_per_epoch == 70_000
+    assert (phase.learning_rate, paper.optimizer.beta_1, paper.data.augment) == (1e-4, 0.9, True)
+    assert paper.data.quality[0] < paper.data.quality[1]
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
@@ -273,6 +281,20 @@ def test_direct_supervision_has_one_term_and_no_discriminator(name):
         assert (phase.terms, phase.epochs, recipe.monitor) == ({term: 1}, gan.epochs, monitor)
         assert recipe.discriminator is None and recipe.features is None
         assert (recipe.generator, recipe.data) == (gan.generator, gan.data)
+
+
+@pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
+def test_gan_l1_and_full_patches_differ_from_the_gan_in_what_their_names_say(name):
+    gan, l1, full = (RECIPES[system][name] for system in ("galteri-gan", "galteri-gan-l1", "galteri-gan-full"))
+    assert (l1.generator, l1.discriminator, l1.data, l1.phases[:-1]) == (
+        gan.generator,
+        gan.discriminator,
+        gan.data,
+        gan.phases[:-1],
+    )
+    assert l1.phases[-1].terms.keys() == {"l1", "adversarial"} and l1.features is None
+    assert full.discriminator == Network(builder="full_patch_discriminator")
+    assert dataclasses.replace(full, discriminator=gan.discriminator) == gan
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -33,7 +35,8 @@ def image_of(model, *given, **options):
 
 
 @pytest.mark.parametrize(
-    ("build", "parameters"), [(proposal_network, 1_568_259), (lambda: naturalness_discriminator(patch=112), 8_360_577)]
+    ("build", "parameters"),
+    [(proposal_network, 1_568_259), (lambda: naturalness_discriminator(patch=112, bare="last"), 8_358_785)],
 )
 def test_full_size_networks_have_the_documented_parameters(build, parameters):
     model = build()
@@ -177,6 +180,19 @@ def test_layers_of_the_discriminator():
     assert input_names(model) == ["image"]
 
 
+def test_the_paper_normalizes_and_activates_every_convolution_of_the_discriminator_but_the_last():
+    """Caption of Table 1: "Each convolutional layer except the last is followed by a Batch Normalization and a Leaky
+    ReLU, sequentially"."""
+    model = naturalness_discriminator(patch=16, filters=2, bare="last")
+    order = [layer.name for layer in model.layers if layer.name != "image"]
+    units = [f"{part}{i}" for i in range(1, 8) for part in ("conv", "norm", "leaky")]
+    assert order == [*units, "conv8", "flatten", "logit"]
+    paper = RECIPES["one-to-many"]["paper"].discriminator
+    assert paper == Network(builder="naturalness_discriminator", options={"bare": "last"})
+    with pytest.raises(ValueError, match="bare must be one of first, last, got 'none'"):
+        naturalness_discriminator(patch=16, filters=2, bare="none")
+
+
 @pytest.mark.parametrize(("patch", "side"), [(16, 1), (40, 3), (17, 2)])
 def test_discriminator_halves_the_patch_four_times(patch, side):
     model = perturb(naturalness_discriminator(patch=patch, filters=2), 1)
@@ -213,15 +229,19 @@ def test_diversity_compares_with_a_restoration_from_other_noise():
 
 
 def test_paper_recipe_is_section_3_4_and_4():
+    """Section 3.4: "In the first epoch of training we only perform the second step without network D"; Section 3.3.1:
+    "the last convolutional layer of the 16-layer VGGNet"; Section 4: "We roughly follow the parameter settings in
+    DCGAN", "He et al.'s uniform initializer". The numbers are lost from the text.
+    """
     paper = RECIPES["one-to-many"]["paper"]
     assert paper.generator == Network(builder="proposal_network")
-    assert paper.discriminator == Network(builder="naturalness_discriminator")
     assert (paper.data.patch, paper.data.batch, paper.data.aligned, paper.data.gray) == (112, 16, 0.5, 0.5)
     assert (paper.features.network, paper.features.perceptual) == ("vgg16", "block5_conv3")
     first, rest = paper.phases
-    assert first.terms == {"perceptual": 1, "jpeg": 0.1}
-    assert rest.terms == {"perceptual": 1, "jpeg": 0.1, "adversarial": 0.1}
-    assert (paper.epochs, paper.steps_per_epoch) == (100, 1000)
+    assert first.terms == {"perceptual": 5e-3, "jpeg": 0.1}
+    assert rest.terms == {"perceptual": 5e-3, "jpeg": 0.1, "adversarial": 0.1}
+    assert (first.epochs, paper.epochs, paper.steps_per_epoch) == (1, 100, 1000)
+    assert (rest.learning_rate, paper.optimizer.beta_1) == (2e-4, 0.5)
 
 
 @pytest.mark.parametrize("name", ["cpu", "demo"])
@@ -232,6 +252,45 @@ def test_practical_recipes_bring_the_discriminator_in_later(name):
     assert adversarial.terms.keys() == {"mse", "perceptual", "jpeg", "adversarial", "diversity"}
     assert (recipe.generator.options["norm"], recipe.generator.options["residual"]) == ("none", True)
     assert recipe.features.perceptual == "block3_conv3"
+
+
+@pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
+def test_ablations_of_figure_8(name):
+    whole = RECIPES["one-to-many"][name]
+    lacking = {
+        "one-to-many-perceptual-unshifted": {"jpeg", "adversarial"},
+        "one-to-many-perceptual": {"jpeg", "adversarial"},
+        "one-to-many-natural": {"jpeg"},
+    }
+    for system, terms in lacking.items():
+        part = RECIPES[system][name]
+        assert [phase.terms for phase in part.phases] == [
+            {key: weight for key, weight in phase.terms.items() if key not in terms} for phase in whole.phases
+        ]
+        assert part.discriminator == (whole.discriminator if system == "one-to-many-natural" else None)
+        changed = {"shift": False} if system.endswith("unshifted") else {}
+        assert part.generator.options == {**whole.generator.options, **changed}
+        assert (part.data, part.features, part.optimizer) == (whole.data, whole.features, whole.optimizer)
+
+
+@pytest.mark.parametrize("name", ["paper", "cpu", "demo"])
+def test_a_training_for_every_quality_of_table_2_and_one_for_luma(name):
+    for system in ("one-to-many", "one-to-many-mse"):
+        qualities = {suffix: RECIPES[f"{system}{suffix}"][name] for suffix in ("-q5", "", "-q20")}
+        assert [recipe.data.quality for recipe in qualities.values()] == [(5, 5), (10, 10), (20, 20)]
+        for recipe in qualities.values():
+            data = dataclasses.replace(recipe.data, quality=(10, 10))
+            assert dataclasses.replace(recipe, data=data) == qualities[""]
+    whole, luma = RECIPES["one-to-many"][name], RECIPES["one-to-many-y"][name]
+    assert luma.generator.options == {**whole.generator.options, "channels": 1}
+    assert dataclasses.replace(luma, generator=whole.generator) == whole
+
+
+def test_without_shift_and_average_the_image_is_what_the_last_layer_gives():
+    model = perturb(proposal_network(**FORMS["practical"], shift=False), 1)
+    jpeg = random_batch(8, 6)
+    given = [jpeg, noise_for(jpeg)]
+    np.testing.assert_allclose(image_of(model, *given), jpeg + intermediates(model, given, "up")["up"], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["paper", "cpu", "demo"])

@@ -9,7 +9,9 @@ from skimage import data
 from tfar import models, pixels
 from tfar.errors import RecipeError
 from tfar.models.region_aware import (
+    EDGE_CNN,
     RECIPES,
+    TEXTURE_GENERATOR,
     OrientationDiversityMask,
     edge_cnn,
     region_aware,
@@ -19,7 +21,13 @@ from tfar.models.region_aware import (
 from tfar.recipes import Mask, Network
 
 PAPER = {"filters": 8, "blocks": 2, "head": 8}
-FORMS = {"paper": PAPER, "practical": TINY, "scales": SCALES, "paper on scales": PAPER | {"blocks": 3, "scales": 2}}
+FORMS = {
+    "paper": PAPER | {"entry": 3, "edges_from": "stack"},
+    "first paper form": PAPER,
+    "practical": TINY,
+    "scales": SCALES,
+    "paper on scales": PAPER | {"blocks": 3, "scales": 2},
+}
 SIZES = [(1, 1), (2, 3), (7, 8), (16, 16)]
 
 
@@ -30,7 +38,10 @@ def form(request):
 
 @pytest.fixture(scope="module", params=[edge_cnn, texture_generator])
 def generator(request, form):
-    return perturb(request.param(**FORMS[form]), 3)
+    options = dict(FORMS[form])
+    if request.param is texture_generator:
+        options.pop("edges_from", None)
+    return perturb(request.param(**options), 3)
 
 
 def batch(height, width, channels=3):
@@ -41,7 +52,7 @@ def arrays(outputs):
     return {name: ops.convert_to_numpy(value) for name, value in outputs.items()}
 
 
-def generator_in_numpy(model, jpeg, stride, residual, scales=1):
+def generator_in_numpy(model, jpeg, stride, residual, scales, edges_from):
     """Fig. 1 with explicit windows, in float64."""
     names = {layer.name for layer in model.layers}
 
@@ -90,10 +101,11 @@ def generator_in_numpy(model, jpeg, stride, residual, scales=1):
     for i in range(scales - 1, 0, -1):
         x = blocks(depth_to_space(conv(x, f"up{i}"), 2) + skips.pop(), f"up{i}_block")
     x = entry + norm(conv(x, "stack"), "stack_norm")
-    features = conv(x, "features")
+    branches = {"stack": x, "features": conv(x, "features")}
+    features = branches["features"]
     outputs = {}
     if "edge_map" in names:
-        edges = conv(features, "edge_map")
+        edges = conv(branches[edges_from], "edge_map")
         outputs["edges"] = full_size(edges)
         features = np.concatenate([features, edges], axis=-1)
     x = np.maximum(conv(np.maximum(conv(features, "head1"), 0), "head2"), 0)
@@ -104,8 +116,9 @@ def generator_in_numpy(model, jpeg, stride, residual, scales=1):
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_generators_agree_with_explicit_windows(generator, form, size):
     jpeg = batch(*size)
-    options = {"stride": 1, "residual": False, "scales": 1, **FORMS[form]}
-    expected = generator_in_numpy(generator, jpeg, options["stride"], options["residual"], options["scales"])
+    options = {"stride": 1, "residual": False, "scales": 1, "edges_from": "features", **FORMS[form]}
+    wiring = (options[name] for name in ("stride", "residual", "scales", "edges_from"))
+    expected = generator_in_numpy(generator, jpeg, *wiring)
     outputs = arrays(generator(jpeg, training=False))
     assert outputs.keys() == expected.keys() == {"image"} | ({"edges"} if generator.name == "edge_cnn" else set())
     assert outputs["image"].shape == jpeg.shape
@@ -176,12 +189,22 @@ def test_mixed_precision_keeps_the_output_in_float32():
     np.testing.assert_allclose(outputs["image"], jpeg + 0.1234567, atol=1e-6)
 
 
-@pytest.mark.parametrize(("builder", "parameters"), [(edge_cnn, 2_021_060), (texture_generator, 2_018_179)])
-def test_full_size_generators_have_the_documented_parameters(builder, parameters):
-    model = builder()
+@pytest.mark.parametrize(
+    ("builder", "options", "parameters"),
+    [(edge_cnn, EDGE_CNN, 2_007_236), (texture_generator, TEXTURE_GENERATOR, 2_004_355)],
+)
+def test_full_size_generators_have_the_documented_parameters(builder, options, parameters):
+    model = builder(**options)
     assert model.count_params() == parameters
     assert sum(weight.numpy().size for weight in model.non_trainable_weights) == 4_224
     assert f"{parameters:,}" in builder.__doc__
+
+
+def test_entry_and_edge_branch_that_there_are_not_are_refused():
+    with pytest.raises(RecipeError, match="edge_cnn: entry must be odd, got 4"):
+        models.build(Network(builder="edge_cnn", options={"entry": 4}))
+    with pytest.raises(RecipeError, match="edge_cnn: edges_from must be stack or features, got 'head'"):
+        models.build(Network(builder="edge_cnn", options={"edges_from": "head"}))
 
 
 def test_full_size_discriminator_has_the_documented_parameters():
@@ -413,7 +436,8 @@ def test_build_refuses(network, message):
 
 def test_paper_recipe_is_section_4_1():
     paper = RECIPES["paper"]
-    assert (paper.base.generator.options, paper.texture.generator.options) == ({}, {})
+    assert paper.base.generator.options == {"entry": 3, "edges_from": "stack"}
+    assert paper.texture.generator.options == {"entry": 3}
     assert (paper.base.data.patch, paper.base.data.batch, paper.base.epochs) == (16, 16, 2000)
     assert (paper.texture.data.patch, paper.texture.data.batch, paper.texture.epochs) == (224, 4, 200)
     assert paper.base.phases[0].terms == {"mse": 1, "edge": 1}

@@ -174,15 +174,30 @@ def trainings(system, name):
     return [recipe.base, recipe.texture] if system == "region-aware" else [recipe]
 
 
+@pytest.fixture(scope="module")
+def built():
+    """Builds a network, or gives one again that was built of the same options: variants share most of theirs."""
+    known = {}
+
+    def once(builder, described, *arguments):
+        parts = (described.discriminator, described.data.patch) if builder is build_discriminator else described
+        key = (builder, repr(parts), *arguments)
+        if key not in known:
+            known[key] = builder(described, *arguments)
+        return known[key]
+
+    return once
+
+
 @pytest.mark.parametrize(("system", "name"), [(system, name) for system in SYSTEMS for name in SYSTEMS[system]])
-def test_every_recipe_builds_and_has_what_its_terms_need(system, name):
+def test_every_recipe_builds_and_has_what_its_terms_need(system, name, built):
     for recipe in trainings(system, name):
         if name in ("paper", "gpu"):  # as they are but for their width, which makes them slow
             narrow = ["generator.options.filters=4"] + ["discriminator.options.filters=2"] * bool(recipe.discriminator)
             recipe = recipes.override(recipe, narrow)
-        generator = build(recipe.generator)
+        generator = built(build, recipe.generator)
         check_terms(recipe, generator)
-        discriminator = build_discriminator(recipe, channels(generator))
+        discriminator = built(build_discriminator, recipe, channels(generator))
         assert (discriminator is None) == (recipe.discriminator is None)
         assert recipes.from_json(recipes.Recipe, recipes.to_json(recipe)) == recipe
 
@@ -254,3 +269,10 @@ def test_luma_networks_are_trained_on_luma_and_leave_the_chroma(system, noise):
     assert np.ptp(change, axis=-1).max() <= 1
     luma = keras.ops.convert_to_numpy(pixels.to_uint8(pixels.to_luma(pixels.to_float(image))))
     np.testing.assert_allclose(np.int16(Restorer(model)(luma)) - luma, change[..., :1], atol=2)
+
+
+def test_only_demos_may_go_on_with_untrained_filters():
+    for system, known in SYSTEMS.items():
+        for name in known:
+            weights = {recipe.features.weights for recipe in trainings(system, name) if recipe.features}
+            assert weights <= {"imagenet-or-random" if name == "demo" else "imagenet"}, (system, name)

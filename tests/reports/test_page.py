@@ -177,6 +177,13 @@ PUBLISHED = [
 ]
 
 
+def test_published_scores_of_one_method_are_told_apart_by_their_papers(page):
+    other = {**PUBLISHED[0], "source": "Somebody, 2017", "psnr": 29.13}
+    result = page(ROWS, published=[*PUBLISHED, other])
+    names = [element["text"] for element in result.all("th", scope="row") if element["text"].endswith("published")]
+    assert names == ["AR-CNN Dong et al. published", "DnCNN-3 published", "AR-CNN Somebody published"]
+
+
 def test_published_scores_stand_marked_beside_the_gray_ones(page):
     rows = [row(psnr=27.8, psnr_b=25.3), row(protocol="color", psnr=28.4, psnr_b=25.9)]
     result = page(rows, published=PUBLISHED)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tfar.evaluation import published
 from tfar.evaluation.results import Row, means, write_csv
 from tfar.reports import tables
 
@@ -27,9 +28,22 @@ def test_markdown_has_measured_and_published_lines_and_notes():
     assert lines[2] == "|  | PSNR | SSIM | bpp | s/image |"
     assert lines[4] == "| JPEG | 27.50 | 0.812 | 0.250 |  |"
     assert lines[5] == "| mine_1 | 29.00 | 0.812 | 0.250 | 2.00 |"
-    assert "| AR-CNN (published) | 28.96 |  |  |  |" in lines
-    assert "| L4 (published) | 29.08 | 0.824 |  |  |" in lines
-    assert lines[-1] == "mine_1: PSNR infinite for 1 of 2 images, not in the mean"
+    assert "| AR-CNN (published, repositories) | 28.96 |  |  |  |" in lines
+    assert "| AR-CNN (published, Galteri et al.) | 29.13 | 0.823 |  |  |" in lines
+    assert "| L4 (published, EP-GAN paper) | 29.08 | 0.824 |  |  |" in lines
+    assert "mine_1: PSNR infinite for 1 of 2 images, not in the mean" in lines
+    assert "Galteri et al.: starts from another JPEG, PSNR 27.77 (here 27.50), SSIM 0.791 (here 0.812)" in lines[-3:]
+
+
+def test_a_paper_that_starts_from_the_same_jpeg_has_no_note():
+    measured = means([row("JPEG", "a.png", 27.58, dataset="BSDS500-val")])
+    measured[0].scores["ssim"] = 0.769
+    notes = tables.other_bases(measured, tables.beside(measured))
+    assert notes == [
+        f"{paper}: starts from another JPEG, PSNR 27.61 (here 27.58), SSIM 0.777 (here 0.769)"
+        for paper in ("EP-GAN paper", "region-aware paper")
+    ]
+    assert tables.other_bases(measured[1:], tables.beside(measured)) == []
 
 
 def test_gains_are_differences_from_the_jpeg_of_the_same_image():
@@ -99,7 +113,7 @@ def test_datasets_are_known_by_the_names_of_their_folders(folder):
 
 
 def test_published_results_have_numbers_and_sources():
-    lines = tables.published()
+    lines = published.scores()
     assert {
         "AR-CNN",
         "DnCNN-3",
@@ -118,7 +132,7 @@ def test_published_results_have_numbers_and_sources():
     } <= {line["method"] for line in lines}
     for line in lines:
         assert line["source"] and line["quality"] in (5, 10, 20, 30, 40) and 25 < line["psnr"] < 36
-    keys = [(line["method"], line["dataset"], line["quality"]) for line in lines]
+    keys = [(line["method"], line["dataset"], line["quality"], published.paper(line)) for line in lines]
     assert len(set(keys)) == len(keys)
 
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -12,9 +13,11 @@ import pytest
 from helpers import GENERATOR, ROOT, adversarial_recipe, noise_recipe, plain_recipe
 from PIL import Image
 
+from tfar import presets
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
-from tfar.recipes import Data, Network, Optimizer, Phase
+from tfar.models.region_aware import RECIPES
+from tfar.recipes import Data, Features, Network, Optimizer, Phase, override
 from tfar.storage import load_weights
 from tfar.training.runs import Run, StopOnNonFinite
 
@@ -114,6 +117,26 @@ def test_resuming_in_the_middle_of_a_phase_keeps_the_optimizer(tmp_path):
     assert epochs_in_log(halves) == [1, 2]
 
 
+def test_moments_are_kept_where_the_rate_alone_changes(tmp_path):
+    phase = Phase(epochs=1, terms={"mse": 1.0, "adversarial": 1e-2}, learning_rate=1e-3)
+    slow = dataclasses.replace(phase, learning_rate=1e-12, discriminator_rate=1e-11)
+    recipe = adversarial_recipe(phases=(phase, slow), data=Data(patch=32, batch=4), optimizer=Optimizer())
+    run = Run(tmp_path, recipe)
+    assert run.train(verbose=0)
+    for name in ("generator", "discriminator"):
+        first, last = (dict(np.load(run.checkpoint(epoch) / f"{name}_optimizer.npz")) for epoch in (1, 2))
+        steps, rates = [s["0"] for s in (first, last)], [float(s["1"]) for s in (first, last)]
+        assert steps == [2, 4]
+        assert rates == pytest.approx([1e-3, 1e-12 if name == "generator" else 1e-11])
+    before = build(run.recipe.generator)
+    load_weights(before, run.checkpoint(1) / "generator.weights.h5")
+    kernels = [weight.shape for weight in before.weights if len(weight.shape) == 4]
+    assert kernels
+    for a, b in zip(before.get_weights(), final_weights(run)):
+        if len(a.shape) == 4:
+            np.testing.assert_allclose(b, a, atol=1e-8)
+
+
 KILLED = """
 import sys
 from helpers import plain_recipe
@@ -172,6 +195,31 @@ def test_other_recipe_in_the_same_folder_is_refused(tmp_path):
         Run(tmp_path, plain_recipe(seed=1))
 
 
+STORED = """{
+"generator": {"builder": "edge_cnn", "options": {"filters": 32, "blocks": 6, "head": 32, "norm": "none",
+  "residual": true, "stride": 2, "scales": 3, "expansion": 4}},
+"discriminator": null, "features": null,
+"data": {"source": "photos", "validation": 0.1, "quality": [5, 95], "quality_law": "log-uniform", "gray": 0.3,
+  "subsampling": {"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2},
+  "tables": {"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1}, "double": 0.15, "patch": 96, "batch": 8,
+  "patches_per_image": 1, "aligned": 0.7, "augment": true},
+"optimizer": {"kind": "muon", "adam_ratio": 0.5, "beta_1": 0.9, "beta_2": 0.999, "clip_norm": null, "average": 0.999},
+"phases": [
+  {"epochs": 60, "terms": {"relative_mse": 1.0, "edge": 0.1}, "fading": [], "learning_rate": 0.002,
+    "discriminator_rate": null, "decay": "constant", "warmup": 200},
+  {"epochs": 15, "terms": {"relative_mse": 1.0, "edge": 0.1}, "fading": [], "learning_rate": 0.002,
+    "discriminator_rate": null, "decay": "cosine", "warmup": 0}],
+"steps_per_epoch": 500, "monitor": "psnr", "label_smoothing": 0.0, "precision": "float32", "seed": 0}"""
+
+
+def test_a_run_of_the_first_version_is_still_that_of_its_recipe(tmp_path):
+    (tmp_path / "recipe.json").write_text(STORED)
+    run = Run(tmp_path)
+    assert run.recipe == override(RECIPES["general"].base, ["data.source=photos"])
+    weights = [[(w.path, w.shape) for w in m.weights] for m in (build(run.recipe.generator), presets.load("general"))]
+    assert weights[0] == weights[1]
+
+
 def test_folder_without_recipe_cannot_be_resumed(tmp_path):
     with pytest.raises(CheckpointError, match="no recipe.json"):
         Run(tmp_path)
@@ -222,3 +270,14 @@ def test_a_run_without_held_out_files_validates_on_the_training_files(tmp_path):
     run = Run(tmp_path, plain_recipe(data=Data(patch=32, batch=4, validation=0.0), steps_per_epoch=1))
     assert run.train(verbose=0)
     assert run.best_value() is not None
+
+
+def test_feature_weights_that_cannot_be_had_end_a_training_before_it_begins(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", fail)
+    recipe = adversarial_recipe(features=Features(network="vgg16", texture=("block1_conv1",)))
+    with pytest.raises(CheckpointError, match="could not be downloaded"):
+        Run(tmp_path / "run", recipe).train(verbose=0)
+    assert not (tmp_path / "run").exists()

@@ -1,6 +1,7 @@
 """Score models on folders of originals."""
 
 import argparse
+import itertools
 from pathlib import Path
 
 from tfar import backend
@@ -21,7 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser):
         help="presets, run folders, .keras files, SavedModel folders, .tflite files (default: %(default)s)",
     )
     parser.add_argument("--quality", type=quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
-    parser.add_argument("--protocol", nargs="+", choices=["gray", "color", "double", "real"], default=["gray", "color"])
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        choices=["gray", "color", "double", "real", "webp", "jpeg2000", "avif", "heic"],
+        default=["gray", "color"],
+        help="how images are coded: as JPEG, or by another codec at the size of the JPEG (default: gray color)",
+    )
     parser.add_argument(
         "--metrics",
         nargs="+",
@@ -33,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser):
         "--weights", metavar="FOLDER", help="weights of LPIPS and DISTS, made by scripts/perceptual_weights.py"
     )
     parser.add_argument("--gain", metavar="NAME", help="add a table of what each model gains over the JPEG by a metric")
+    parser.add_argument(
+        "--candidates",
+        type=positive,
+        metavar="K",
+        help="instead: K restorations of each image by one-to-many models; the mean, the best and the worst of them, "
+        "how far they are apart, and what share of their DCT coefficients is outside the JPEG's intervals",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images of each folder only")
     parser.add_argument("--no-cache", action="store_true", help="compute everything anew")
     parser.add_argument("--out", metavar="FOLDER", help="write tables, figures and a report (HTML) there")
@@ -70,10 +84,15 @@ def run(options: argparse.Namespace) -> int:
     from tfar.reports import tables
     from tfar.reports.evaluation import evaluation_report
 
-    names = options.metrics or (*DEFAULT_METRICS, *(["lpips"] if options.weights else []))
+    names = options.metrics or (
+        *(["psnr"] if options.candidates else DEFAULT_METRICS),
+        *(["lpips"] if options.weights else []),
+    )
     metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
     if options.gain and options.gain not in metrics:
         raise TfarError(f"--gain {options.gain} is not among the metrics: {', '.join(metrics)}")
+    if options.candidates:
+        return _evaluate_candidates(options, metrics)
     contestants = [contestant(name) for name in options.models]
     rows, failures = benchmark.evaluate(
         contestants,
@@ -94,6 +113,23 @@ def run(options: argparse.Namespace) -> int:
     for failure in failures:
         print_error(f"tfar: {failure.image}: {failure.problem}")
     return 2 if failures else 0
+
+
+def _evaluate_candidates(options, metrics) -> int:
+    from tfar.evaluation.candidates import noisy_restorers, score_folder
+    from tfar.reports import tables
+    from tfar.training.region_aware import network_of
+
+    if "real" in options.protocol:
+        raise TfarError("--candidates needs originals, which the protocol real has not")
+    models = {Path(name).name: noisy_restorers(network_of(name), options.candidates) for name in options.models}
+    texts = []
+    for folder, protocol, factor in itertools.product(options.folders, options.protocol, options.quality):
+        found = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)
+        title = f"{Path(folder).resolve().name}, {protocol}, QF {factor}, {options.candidates} candidates"
+        texts.append(f"**{title}**\n\n{tables.candidates(found)}")
+    print_tables("\n\n".join(texts))
+    return 0
 
 
 def _evaluate_detections(options) -> int:

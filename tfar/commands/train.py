@@ -13,9 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument(
         "system",
         metavar="NAME",
-        help="region-aware, ep-gan, v-gan, ep-gan-mse, argan, galteri-mse, "
-        "galteri-ssim, galteri-gan, galteri-gan-y, one-to-many or one-to-many-mse; region-aware.base and "
-        "region-aware.texture train one of the two networks alone",
+        help="region-aware, ep-gan, argan, galteri-gan, one-to-many, or one of their variants and ablations, which "
+        "docs/papers.md lists; region-aware.base and region-aware.texture train one of the two networks alone",
     )
     add_training_arguments(parser)
 

@@ -4,6 +4,7 @@ An image is known by its file before any of its pixels is read, and splits are m
 """
 
 import hashlib
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tfar.errors import ImageError
 from tfar.images.read import image_files, image_size, read_image
@@ -98,17 +100,40 @@ def _folder_images(folder: str) -> list[SourceImage]:
 
 
 def _tfds_images(name: str) -> list[SourceImage]:
-    """The training images of a TensorFlow Datasets builder, held in memory; its feature is ``image`` or ``hr``."""
+    """The training images of a TensorFlow Datasets builder; its feature is ``image`` or ``hr``.
+
+    The dataset lies on the disk, in a format with random access, and an image is decoded when it is loaded: of all
+    images only the size is kept in memory, for which they are gone through once.
+    """
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise ImageError(f"tfds:{name}: not installed, run: pip install tensorflow-datasets") from error
+        raise ImageError(f"tfds:{name}: not installed, run: pip install 'tfar[tfds]'") from error
+    try:
+        builder = tfds.builder(name, file_format="array_record")
+        builder.download_and_prepare()
+        features = builder.info.features
+        images_in = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
+        encoded = dict.fromkeys(images_in, tfds.decode.SkipDecoding())
+        records = builder.as_data_source(split="train", decoders=encoded)
+    except tfds.core.DatasetNotFoundError as error:
+        raise ImageError(f"tfds:{name}: no such dataset") from error
+    except (NotImplementedError, ValueError) as error:
+        problem = str(error).splitlines()[0]
+        raise ImageError(f"tfds:{name}: no random access ({problem}); remove a copy in another format first") from error
+    key = "image" if "image" in features else "hr"
     images = []
-    for index, record in enumerate(tfds.as_numpy(tfds.load(name, split="train"))):
-        image = record["image"] if "image" in record else record["hr"]
-        image = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
-        images.append(SourceImage(f"tfds:{name}/{index:08d}", image.shape[:2], partial(np.asarray, image)))
+    for index in range(len(records)):
+        with Image.open(io.BytesIO(records[index][key])) as image:
+            size = image.size[::-1]
+        images.append(SourceImage(f"tfds:{name}/{index:08d}", size, partial(_decoded, records, index, key)))
     return images
+
+
+def _decoded(records: Sequence, index: int, key: str) -> np.ndarray:
+    """The pixels of one record's image file: uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` gray."""
+    with Image.open(io.BytesIO(records[index][key])) as image:
+        return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
 def _large_enough(images: Sequence[SourceImage], patch: int) -> list[SourceImage]:

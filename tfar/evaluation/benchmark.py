@@ -24,6 +24,7 @@ import numpy as np
 from tfar import __version__, jpeg, storage
 from tfar.errors import TfarError
 from tfar.evaluation import protocols
+from tfar.evaluation.codecs import CODECS
 from tfar.evaluation.contestants import Contestant
 from tfar.evaluation.results import BASELINE, OUTSIDE, Row
 from tfar.images.read import image_files, read_image
@@ -32,7 +33,12 @@ from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import layer_restorers
 from tfar.terminal import track
 
-FULL_REFERENCE = {"gray": protocols.gray, "color": protocols.color, "double": protocols.double}
+FULL_REFERENCE: dict[str, Callable[[np.ndarray, int], protocols.Trial]] = {
+    "gray": protocols.gray,
+    "color": protocols.color,
+    "double": protocols.double,
+    **{name: functools.partial(protocols.other_codec, name) for name in CODECS},
+}
 PROTOCOLS = (*FULL_REFERENCE, "real")
 AS_FOUND = 0  # the quality of the rows of ``real``, whose files are taken as they are
 

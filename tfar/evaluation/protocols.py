@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tfar import jpeg, pixels
+from tfar.evaluation import codecs
 
 SHIFT = 4  # pixels between the grids of the two JPEGs of ``double``, down and to the right
 
@@ -18,8 +19,8 @@ class Trial:
     Attributes:
         original: what a restored image is scored against; uint8 ``(H, W)`` or ``(H, W, 3)`` RGB, in [0, 255]; None
             when there is no original.
-        jpeg: the decoded JPEG of ``original``; same shape, dtype and range.
-        file: the JPEG file.
+        jpeg: the decoded file: a JPEG of ``original``, or what another codec made of it; same shape, dtype and range.
+        file: the file.
     """
 
     original: np.ndarray | None
@@ -28,7 +29,7 @@ class Trial:
 
     @property
     def bpp(self) -> float:
-        """Size of the JPEG file in bits per pixel."""
+        """Size of the file in bits per pixel."""
         return 8 * len(self.file) / (self.jpeg.shape[0] * self.jpeg.shape[1])
 
 
@@ -67,6 +68,19 @@ def double(original: np.ndarray, quality: int) -> Trial:
         raise ValueError(f"an image of at least {SHIFT + 1}x{SHIFT + 1} pixels is needed, got {luma.shape}")
     once = np.ascontiguousarray(jpeg.compress(luma, quality)[SHIFT:, SHIFT:])
     return _coded(luma[SHIFT:, SHIFT:], jpeg.encode(once, quality))
+
+
+def other_codec(name: str, original: np.ndarray, quality: int) -> Trial:
+    """The RGB image, coded by another codec at the size of its JPEG (as :func:`color`) of a quality factor.
+
+    Args:
+        name: ``webp``, ``jpeg2000``, ``avif`` or ``heic``; see :mod:`tfar.evaluation.codecs`.
+        original: as for :func:`color`.
+        quality: of the JPEG whose size is taken, 1 to 100.
+    """
+    rgb = pixels.as_rgb(original)
+    file = codecs.CODECS[name](rgb, len(color(rgb, quality).file))
+    return Trial(rgb, codecs.decode(file), file)
 
 
 def real(file: bytes) -> Trial:

@@ -20,6 +20,11 @@ def mse(original, restored, weights=None):
     return weighted_mean(ops.square(ops.cast(restored, "float32") - ops.cast(original, "float32")), weights)
 
 
+def l1(original, restored):
+    """Mean absolute error over all pixels and channels; a scalar. Arguments as :func:`mse`."""
+    return weighted_mean(ops.abs(ops.cast(restored, "float32") - ops.cast(original, "float32")))
+
+
 def relative_weights(original, jpeg):
     """Weights ``(B,)`` that make the errors of lightly and of heavily compressed images count alike.
 

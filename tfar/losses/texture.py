@@ -22,12 +22,22 @@ def gram_matrices(features, patch: int):
     return ops.matmul(ops.transpose(x, (0, 2, 1)), x)
 
 
-def texture_matching(original_features, restored_features, patch: int, weights=None):
+def texture_matching(original_features, restored_features, patch: int, weights=None, *, size: str = "patch"):
     """One layer's term of L_TM: sum of (G - G')^2 / (4 N^2 M^2), averaged over the patches (Eq. 6).
 
-    N is the number of feature maps and M = ``patch`` squared the number of positions. Arguments as
-    :func:`gram_matrices`; ``weights`` ``(B,)`` multiply the images' parts. Returns a scalar, float32.
+    Args:
+        original_features: as for :func:`gram_matrices`.
+        restored_features: the same shape.
+        patch: side of the patches in feature pixels.
+        weights: ``(B,)``, which multiply the images' parts.
+        size: what M is, N being the number of feature maps: ``map``, "the size of feature map" as the paper has it,
+            ``H * W``; or ``patch``, the number of positions of a patch, so that the term does not depend on the size of
+            the image.
+
+    Returns:
+        A scalar, float32.
     """
-    positions = patch * patch
+    height, width = original_features.shape[1:3]
+    positions = height * width if size == "map" else patch * patch
     difference = gram_matrices(original_features, patch) - gram_matrices(restored_features, patch)
     return weighted_mean(ops.square(difference / positions), weights) / 4.0

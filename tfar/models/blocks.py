@@ -28,7 +28,7 @@ def normalize(x, norm: str, *, name: str):
 
 
 def leaky_relu(x, *, name: str):
-    """LeakyReLU with the papers' slope of 0.2."""
+    """LeakyReLU with the slope of 0.2 that the EP-GAN and the region-aware paper state, and here all networks have."""
     return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
 
 

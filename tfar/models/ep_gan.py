@@ -13,12 +13,17 @@ Section 3.4, without edges          ``v-gan``: no edge branch, no edge condition
 
 Deviations and choices (what the text does not say):
 
-- The generator is the region-aware system's Edge-CNN, whose entry is 9x9 as in SRResNet.
-- The 1x1 convolutions of the discriminator are followed by batch normalisation and LeakyReLU as the others are.
+- The generator is the region-aware system's Edge-CNN. Both papers share every number that they state (the
+  discriminator's widths, its residual block, pool4, 2e-6, 1e-3, the rate divided by 10 at half) with TensorLayer's
+  public SRGAN; what they leave open is taken from there.
+- So the first convolution of the generator is 3x3, and the 1x1 convolutions of the discriminator are followed by batch
+  normalisation, the first one by LeakyReLU, too. In the practical recipes the entry is 9x9 as in SRResNet, both 1x1
+  convolutions have a LeakyReLU, and the edge branch starts from the features (see ``region_aware``).
 - The condition is the edge map of the original for both kinds of pairs (Eq. 5 and 6), on the scale of
   ``tfar.losses.edge``.
-- The text gives no number of epochs; the paper recipe takes 20 for the MSE and 200 for all terms, and an epoch is as
-  many patches as the paper has images.
+- The text gives no number of epochs: the paper recipe takes 20 for the MSE alone, and 200 for all terms as the
+  region-aware paper, half of them at each rate; the optimizers keep their moments where the rate falls. An epoch is as
+  many patches as the paper has images. It says nothing of flips and turns, so there are none.
 - ``cpu`` and ``demo`` take the generator's practical form (see ``region_aware``), a narrower discriminator, and the
   edge loss from the start; the weights are the paper's.
 """
@@ -29,11 +34,18 @@ import keras
 from keras import layers
 
 from tfar.models.blocks import conv, leaky_relu, normalize
+from tfar.models.region_aware import EDGE_CNN
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
 
 
 def edge_discriminator(
-    *, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch", edges: bool = True
+    *,
+    channels: int = 3,
+    patch: int,
+    filters: int = 64,
+    norm: str = "batch",
+    edges: bool = True,
+    second_activation: bool = True,
 ) -> keras.Model:
     """EP-GAN's discriminator (Fig. 1 b): judges an image beside the edge map of the original.
 
@@ -47,6 +59,8 @@ def edge_discriminator(
         filters: width of the first convolution; the later ones are 2 to 32 times as wide.
         norm: ``batch``, ``synchronized`` or ``none``.
         edges: take the edge map as a second input; without it this is the discriminator of V-GAN.
+        second_activation: whether a LeakyReLU stands between the second 1x1 convolution and the residual block; in the
+            paper's form there is none.
 
     Returns:
         A model from an image ``(B, patch, patch, channels)`` in [-1, 1] and, as the input ``edges``, an edge map
@@ -63,7 +77,8 @@ def edge_discriminator(
         x = leaky_relu(x if i == 1 else normalize(x, norm, name=f"norm{i}"), name=f"leaky{i}")
     for i, width in ((7, 16), (8, 8)):
         x = normalize(conv(x, width * filters, 1, name=f"conv{i}"), norm, name=f"norm{i}")
-        x = leaky_relu(x, name=f"leaky{i}")
+        if i == 7 or second_activation:
+            x = leaky_relu(x, name=f"leaky{i}")
     y = normalize(conv(x, 2 * filters, 1, name="residual_conv1"), norm, name="residual_norm1")
     y = conv(leaky_relu(y, name="residual_leaky1"), 2 * filters, 3, name="residual_conv2")
     y = leaky_relu(normalize(y, norm, name="residual_norm2"), name="residual_leaky2")
@@ -76,10 +91,10 @@ def edge_discriminator(
 _TERMS = {"mse": 1.0, "perceptual": 2e-6, "edge": 1.0, "adversarial": 1e-3}
 
 _PAPER = Recipe(
-    generator=Network(builder="edge_cnn"),
-    discriminator=Network(builder="edge_discriminator"),
+    generator=Network(builder="edge_cnn", options=EDGE_CNN),
+    discriminator=Network(builder="edge_discriminator", options={"second_activation": False}),
     features=Features(),
-    data=Data(patch=224, batch=4),
+    data=Data(patch=224, batch=4, augment=False),
     phases=(
         Phase(epochs=20, terms={"mse": 1.0}),
         Phase(epochs=100, terms=_TERMS),
@@ -90,11 +105,19 @@ _PAPER = Recipe(
 )
 
 
-def _practical(options: dict, *, precision: str, steps_per_epoch: int, warm_up: Phase, adversarial: Phase) -> Recipe:
+def _practical(
+    options: dict,
+    *,
+    precision: str,
+    steps_per_epoch: int,
+    warm_up: Phase,
+    adversarial: Phase,
+    weights: str = "imagenet",
+) -> Recipe:
     return Recipe(
         generator=Network(builder="edge_cnn", options={"norm": "none", "residual": True, "stride": 2, **options}),
         discriminator=Network(builder="edge_discriminator", options={"filters": 16}),
-        features=Features(),
+        features=Features(weights=weights),
         data=Data(patch=96, batch=16, gray=0.5),
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(warm_up, adversarial),
@@ -119,12 +142,14 @@ _EP_GAN = {
         steps_per_epoch=100,
         warm_up=Phase(epochs=5, terms={"mse": 1.0, "edge": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
         adversarial=Phase(epochs=1, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+        weights="imagenet-or-random",
     ),
 }
 
 
 def _without_edges(recipe: Recipe) -> Recipe:
     """V-GAN: no edge branch, no edge condition, no edge loss."""
+    generator = {name: value for name, value in recipe.generator.options.items() if name != "edges_from"}
     discriminator = recipe.discriminator
     phases = [
         dataclasses.replace(phase, terms={name: w for name, w in phase.terms.items() if name != "edge"})
@@ -133,7 +158,7 @@ def _without_edges(recipe: Recipe) -> Recipe:
     return dataclasses.replace(
         recipe,
         phases=tuple(phases),
-        generator=dataclasses.replace(recipe.generator, builder="texture_generator"),
+        generator=Network(builder="texture_generator", options=generator),
         discriminator=dataclasses.replace(discriminator, options={**discriminator.options, "edges": False}),
     )
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfar import pixels
-from tfar.errors import RecipeError
+from tfar.errors import CheckpointError, RecipeError
 from tfar.storage import load_weights
 
 NETWORKS = {
@@ -25,9 +25,10 @@ def vgg_features(
 
     Args:
         network: ``vgg19`` or ``vgg16``.
-        weights: ``imagenet`` lets Keras download the weights; where that fails, one warning says so and the seeded
-            untrained filters of ``random`` are used. A path names a ``.weights.h5`` file of the network without its
-            dense layers, or of its first blocks as far as the layers need.
+        weights: ``imagenet`` lets Keras download the weights; ``random`` are seeded untrained filters, good for a
+            demonstration only; ``imagenet-or-random`` takes these after a warning where there is nothing to download
+            from. A path names a ``.weights.h5`` file of the network without its dense layers, or of its first blocks as
+            far as the layers need.
         layers: Keras layer names, such as ``block3_conv1`` (relu3_1) or ``block4_pool`` (pool4).
         pooling: makes a layer, given its name, that takes the place of each max pooling.
 
@@ -37,12 +38,12 @@ def vgg_features(
 
     Raises:
         RecipeError: for an unknown network or layer.
-        CheckpointError: when the weights file is missing or of another network.
+        CheckpointError: when the weights file is missing or of another network, or cannot be downloaded.
     """
     if network not in NETWORKS:
         raise RecipeError(f"unknown feature network {network!r}; known: {', '.join(NETWORKS)}")
     application, preprocess = NETWORKS[network]
-    vgg = _downloaded(application) if weights == "imagenet" else None
+    vgg = _downloaded(application, or_none=weights != "imagenet") if weights.startswith("imagenet") else None
     downloaded = vgg is not None
     vgg = vgg or application(include_top=False, weights=None)
     names = [layer.name for layer in vgg.layers]
@@ -51,7 +52,7 @@ def vgg_features(
         if name not in names:
             raise RecipeError(f"{network} has no layer {name!r}; it has: {', '.join(names[1:])}")
     trunk = keras.Model(vgg.input, vgg.get_layer(wanted[-1]).output, name=f"{network} as far as {wanted[-1]}")
-    if weights not in ("imagenet", "random"):
+    if weights not in ("imagenet", "imagenet-or-random", "random"):
         load_weights(trunk, weights)
     elif not downloaded:
         _set_untrained(trunk)
@@ -79,18 +80,26 @@ def _set_untrained(vgg: keras.Model):
             layer.set_weights([rng.normal(0.0, scale, kernel.shape).astype("float32"), np.zeros(bias.shape, "float32")])
 
 
-def _downloaded(application) -> keras.Model | None:
-    """The network with ImageNet weights, or None after a warning when they cannot be downloaded."""
+def _downloaded(application, *, or_none: bool) -> keras.Model | None:
+    """The network with ImageNet weights; when they cannot be downloaded, an error, or a warning and None."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         return application(include_top=False, weights="imagenet")
     except Exception as error:  # Keras wraps every failure of the download in a plain Exception
+        failed = f"the ImageNet weights of VGG could not be downloaded ({str(error).splitlines()[0]})"
+        name = application.__name__
+        local = (
+            "pass a local file, --set features.weights=FILE.weights.h5 (region-aware: texture.features.weights), made "
+            f'where there is a connection by: python -c "import keras; '
+            f"keras.applications.{name}(include_top=False).save_weights('FILE.weights.h5')\""
+        )
+        if not or_none:
+            raise CheckpointError(f"{failed}; {local}") from error
         warnings.warn(
-            f"the ImageNet weights of VGG could not be downloaded ({str(error).splitlines()[0]}); the perceptual and "
-            "texture losses use untrained filters, which is good enough for a demonstration only. Pass a local file: "
-            "--set texture.features.weights=FILE.weights.h5",
-            stacklevel=2,
+            f"{failed}; the perceptual and texture losses use untrained filters, which is good enough for a "
+            f"demonstration only; {local}",
+            stacklevel=3,
         )
         return None
     finally:

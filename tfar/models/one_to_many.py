@@ -11,19 +11,33 @@ Eq. 2-3, naturalness loss           ``tfar.losses``: ``adversarial`` and the dis
 Eq. 4-6, JPEG loss                  ``tfar.losses``: ``jpeg``
 Section 3.4 and 4, training         :data:`RECIPES`, ``one-to-many``, entry ``paper``
 Section 4.1, "baseline"             ``one-to-many-mse``: per-pixel loss, no noise
+Table 2, qualities 5, 10 and 20     ``one-to-many-mse-q5``, ``one-to-many-mse``, ``one-to-many-mse-q20``; so without
+                                    ``-mse``, of which Section 4.2 shows quality 10
+Section 4.2, luma                   ``one-to-many-y``; RGB (Section 4.3) is ``one-to-many``
+Fig. 8 (a)                          ``one-to-many-perceptual-unshifted``: perceptual loss, no shift-and-average
+Fig. 8 (b)                          ``one-to-many-perceptual``: perceptual loss
+Fig. 8 (c)                          ``one-to-many-natural``: perceptual and naturalness loss
 ==================================  ====================================================================
 
 Deviations and choices (the numbers are lost from the text):
 
 - Filter sizes and counts are those of the published paper as we remember it: 4x4 where the resolution changes, 3x3
   elsewhere, 64 filters, 5 units in each branch and 10 after them. A 3x3 convolution joins the branches.
+- The slope of the LeakyReLUs, whose value is lost, is 0.2 as in DCGAN.
 - The noise is standard normal, one channel at half the resolution.
 - The weights of the naturalness and of the JPEG loss are 0.1; the latter counts on patches that lie on the grid of
   their JPEG, which half of the patches do. The loss is that of the luma, on the scale of 0-255.
+- The text does not say how large the features of the perceptual loss are. Those of the original Caffe network, which
+  the loss here sees, would leave the naturalness loss 0.05% of the perceptual one's gradient; the weight 5e-3, which is
+  as if they were divided by 14, gives it 9.5% (docs/papers.md).
 - Patches are 112x112, 16 of them a batch; a part of the patches is gray; the text gives no number of epochs that
-  survived: 100 of 1000 steps.
+  survived: 100 of 1000 steps, the first of them without D as the text has it (Section 3.4). There are no flips and
+  turns, of which the text says nothing.
 - The features are those of VGG-16's last convolution; the text says "relu5_4", a layer that only VGG-19 has.
-- ``cpu`` and ``demo`` take the practical form: no normalisation, a correction of the JPEG that starts at zero, an MSE
+- Every convolution of D but the last is followed by batch normalisation and LeakyReLU (caption of Table 1, Section
+  3.3.2): the first one is normalised, the last one is followed by the classifier.
+- ``cpu`` and ``demo`` take the practical form: a generator without normalisation, which predicts a correction of the
+  JPEG that starts at zero; a discriminator whose first convolution is the one without a norm, as in DCGAN; an MSE
   beside the other losses, weights that bring them to its size, features of ``block3_conv3``, and a diversity loss,
   without which the network may learn to ignore the noise.
 """
@@ -36,6 +50,8 @@ from keras import layers
 from tfar.models.blocks import CropLike, ReplicatePad, conv, corrected, leaky_relu, normalize, preactivation_block
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
 
+BARE = {"first": 1, "last": 8}  # the convolution of the discriminator that no norm follows
+
 
 def proposal_network(
     *,
@@ -46,6 +62,7 @@ def proposal_network(
     noise: bool = True,
     norm: str = "batch",
     residual: bool = False,
+    shift: bool = True,
 ) -> keras.Model:
     """The proposal component (Fig. 3): a JPEG and noise in, one of many possible originals out.
 
@@ -61,6 +78,7 @@ def proposal_network(
         noise: have the noise branch; without it the network gives one restoration.
         norm: ``batch``, ``synchronized`` or ``none``.
         residual: predict a correction that is added to the input; otherwise the image itself, through tanh.
+        shift: shift and average what the transposed convolution gives (:func:`shift_and_average`).
 
     Returns:
         A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, and, as the input ``noise``, standard
@@ -84,7 +102,7 @@ def proposal_network(
     x = layers.ReLU(name="relu")(normalize(x, norm, name="norm"))
     start = {"kernel_initializer": "zeros"} if residual else he
     x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", dtype="float32", name="up", **start)(x)
-    x = CropLike(dtype="float32", name="crop")([shift_and_average(x, name="shift"), jpeg])
+    x = CropLike(dtype="float32", name="crop")([shift_and_average(x, name="shift") if shift else x, jpeg])
     restored = layers.Activation("linear", dtype="float32", name="image")(corrected(jpeg, x, residual))
     return keras.Model(inputs, {"image": restored}, name="proposal_network")
 
@@ -99,55 +117,66 @@ def shift_and_average(x, *, name: str):
     return layers.AveragePooling2D(2, strides=1, dtype="float32", name=f"{name}_average")(x)
 
 
-def naturalness_discriminator(*, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch") -> keras.Model:
+def naturalness_discriminator(
+    *, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch", bare: str = "first"
+) -> keras.Model:
     """The network D (Table 1): four units of a convolution of stride 1 and one of stride 2, and a logistic classifier.
 
-    Parameters for 112x112 RGB patches, by hand: 4x4 convolutions 3,136 + 65,600 + 131,200 + 262,272 + 524,544
-    + 1,048,832 + 2,097,664 + 4,194,816; norms of 4 values on 64, 128, 128, 256, 256, 512 and 512 channels 7,424;
-    classifier 7*7*512+1 = 25,089: 8,360,577 in all.
+    Parameters of the paper's form (``bare="last"``) for 112x112 RGB patches, by hand: 4x4 convolutions 3,136 + 65,600
+    + 131,200 + 262,272 + 524,544 + 1,048,832 + 2,097,664 + 4,194,816; norms of 4 values on 64, 64, 128, 128, 256, 256
+    and 512 channels 5,632; classifier 7*7*512+1 = 25,089: 8,358,785 in all.
 
     Args:
         channels: of the image.
         patch: side of the square patches, in pixels; the classifier needs it fixed.
         filters: width of the first unit; the later ones are 2, 4 and 8 times as wide.
-        norm: ``batch``, ``synchronized`` or ``none``; on all but the first convolution.
+        norm: ``batch``, ``synchronized`` or ``none``; on all convolutions but one.
+        bare: which one: ``last``, as the paper has it (caption of Table 1), where it has no activation either, or
+            ``first``, as in DCGAN, where it keeps its activation.
 
     Returns:
         A model from images ``(B, patch, patch, channels)`` in [-1, 1] to logits ``(B, 1)``, float32: of the probability
         that the image is natural.
     """
+    if bare not in BARE:
+        raise ValueError(f"bare must be one of {', '.join(BARE)}, got {bare!r}")
     he = {"kernel_initializer": "he_uniform"}
     image = keras.Input((patch, patch, channels), name="image")
     x = image
     for i, (width, strides) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (8, 1), (8, 2)), start=1):
         x = conv(x, width * filters, 4, strides=strides, name=f"conv{i}", **he)
-        x = leaky_relu(x if i == 1 else normalize(x, norm, name=f"norm{i}"), name=f"leaky{i}")
+        if i != BARE[bare]:
+            x = normalize(x, norm, name=f"norm{i}")
+        if i < 8 or bare == "first":
+            x = leaky_relu(x, name=f"leaky{i}")
     logit = layers.Dense(1, dtype="float32", name="logit", **he)(layers.Flatten(name="flatten")(x))
     return keras.Model(image, logit, name="naturalness_discriminator")
 
 
 _PAPER = Recipe(
     generator=Network(builder="proposal_network"),
-    discriminator=Network(builder="naturalness_discriminator"),
+    discriminator=Network(builder="naturalness_discriminator", options={"bare": "last"}),
     features=Features(network="vgg16", perceptual="block5_conv3"),
-    data=Data(patch=112, batch=16, quality=(10, 10), aligned=0.5, gray=0.5),
+    data=Data(patch=112, batch=16, quality=(10, 10), aligned=0.5, gray=0.5, augment=False),
     optimizer=Optimizer(beta_1=0.5),
     phases=(
-        Phase(epochs=1, terms={"perceptual": 1.0, "jpeg": 0.1}, learning_rate=2e-4),
-        Phase(epochs=99, terms={"perceptual": 1.0, "jpeg": 0.1, "adversarial": 0.1}, learning_rate=2e-4),
+        Phase(epochs=1, terms={"perceptual": 5e-3, "jpeg": 0.1}, learning_rate=2e-4),
+        Phase(epochs=99, terms={"perceptual": 5e-3, "jpeg": 0.1, "adversarial": 0.1}, learning_rate=2e-4),
     ),
     steps_per_epoch=1000,
     monitor="last",
 )
 
 
-def _practical(options: dict, *, precision: str, steps_per_epoch: int, first: Phase, adversarial: Phase) -> Recipe:
+def _practical(
+    options: dict, *, precision: str, steps_per_epoch: int, first: Phase, adversarial: Phase, weights: str = "imagenet"
+) -> Recipe:
     return dataclasses.replace(
         _PAPER,
         generator=Network(builder="proposal_network", options={"norm": "none", "residual": True, **options}),
         discriminator=Network(builder="naturalness_discriminator", options={"filters": 16}),
-        features=Features(network="vgg16", perceptual="block3_conv3"),
-        data=dataclasses.replace(_PAPER.data, patch=96),
+        features=Features(network="vgg16", perceptual="block3_conv3", weights=weights),
+        data=dataclasses.replace(_PAPER.data, patch=96, augment=True),
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(first, adversarial),
         steps_per_epoch=steps_per_epoch,
@@ -156,7 +185,7 @@ def _practical(options: dict, *, precision: str, steps_per_epoch: int, first: Ph
 
 
 _FIRST_TERMS = {"mse": 1.0, "jpeg": 1e-5}
-_ALL_TERMS = {"mse": 0.3, "perceptual": 2e-7, "jpeg": 1e-5, "adversarial": 2e-3, "diversity": 3e-4}
+_ALL_TERMS = {"mse": 0.3, "perceptual": 2e-7, "jpeg": 1e-5, "adversarial": 1e-3, "diversity": 3e-4}
 
 _ONE_TO_MANY = {
     "paper": _PAPER,
@@ -173,6 +202,7 @@ _ONE_TO_MANY = {
         steps_per_epoch=100,
         first=Phase(epochs=6, terms=_FIRST_TERMS, learning_rate=2e-3, decay="cosine", warmup=50),
         adversarial=Phase(epochs=1, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
+        weights="imagenet-or-random",
     ),
 }
 
@@ -180,18 +210,48 @@ _ONE_TO_MANY = {
 def _baseline(recipe: Recipe) -> Recipe:
     """The per-pixel loss, and no noise, because there is only one optimum (Section 4.1)."""
     phase = dataclasses.replace(recipe.phases[0], terms={"mse": 1.0}, epochs=recipe.epochs)
-    generator = recipe.generator
+    recipe = dataclasses.replace(recipe, phases=(phase,), discriminator=None, features=None, monitor="psnr")
+    return _with_options(recipe, noise=False)
+
+
+def _without(recipe: Recipe, *terms: str) -> Recipe:
+    """An ablation: the recipe without some of its loss terms."""
+    phases = tuple(
+        dataclasses.replace(phase, terms={name: w for name, w in phase.terms.items() if name not in terms})
+        for phase in recipe.phases
+    )
     return dataclasses.replace(
-        recipe,
-        phases=(phase,),
-        discriminator=None,
-        features=None,
-        monitor="psnr",
-        generator=dataclasses.replace(generator, options={**generator.options, "noise": False}),
+        recipe, phases=phases, discriminator=None if "adversarial" in terms else recipe.discriminator
     )
 
 
+def _with_options(recipe: Recipe, **options) -> Recipe:
+    generator = recipe.generator
+    return dataclasses.replace(
+        recipe, generator=dataclasses.replace(generator, options={**generator.options, **options})
+    )
+
+
+def _of_quality(recipe: Recipe, quality: int) -> Recipe:
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, quality=(quality, quality)))
+
+
+def _each(change, recipes: dict[str, Recipe], *arguments, **options) -> dict[str, Recipe]:
+    return {name: change(recipe, *arguments, **options) for name, recipe in recipes.items()}
+
+
+_MSE = _each(_baseline, _ONE_TO_MANY)
+_PERCEPTUAL = _each(_without, _ONE_TO_MANY, "jpeg", "adversarial")
+
 RECIPES = {
     "one-to-many": _ONE_TO_MANY,
-    "one-to-many-mse": {name: _baseline(recipe) for name, recipe in _ONE_TO_MANY.items()},
+    "one-to-many-q5": _each(_of_quality, _ONE_TO_MANY, 5),
+    "one-to-many-q20": _each(_of_quality, _ONE_TO_MANY, 20),
+    "one-to-many-y": _each(_with_options, _ONE_TO_MANY, channels=1),
+    "one-to-many-natural": _each(_without, _ONE_TO_MANY, "jpeg"),
+    "one-to-many-perceptual": _PERCEPTUAL,
+    "one-to-many-perceptual-unshifted": _each(_with_options, _PERCEPTUAL, shift=False),
+    "one-to-many-mse": _MSE,
+    "one-to-many-mse-q5": _each(_of_quality, _MSE, 5),
+    "one-to-many-mse-q20": _each(_of_quality, _MSE, 20),
 }

@@ -13,13 +13,20 @@ Section 4.1, training       :data:`RECIPES`, entry ``paper``
 
 Deviations and choices (what the text does not say):
 
-- The first convolution is 9x9 and a 3x3 convolution with a skip over the whole stack follows the 16 blocks, as in
-  SRResNet, on which the stack is modelled.
+- A 3x3 convolution with a skip over the whole stack follows the 16 blocks, as in SRResNet, on which the stack is
+  modelled. The first convolution is 3x3 as in TensorLayer's SRGAN, with which the EP-GAN paper shares every number
+  that it states; the practical recipes have SRResNet's 9x9.
+- The stack's output is "divided into two sub-branches" (Section 3.1): ``edges_from="stack"``. In the practical recipes
+  the edge branch starts one convolution later, from the features.
 - The discriminator gives the logit of its probability; the losses apply the sigmoid.
 - The edge label is the Sobel magnitude of the original's luminance on a fixed scale (``tfar.losses.edge``).
 - The detector of reference [5] is taken to be the pattern-complexity one of Wu et al., IEEE TIP 26(6), 2017.
 - ``norm``, ``residual`` and ``stride`` give the practical form of the same networks: no normalisation, the network
   predicts a correction of the JPEG whose last layer starts at zero, and the stack works at a half of the resolution.
+- M_l of Eq. 6 is "the size of feature map", the whole map's: with it the paper's weights balance. On 224-pixel crops of
+  quality 10 the MSE was 0.0130, 1e-6 L_TM 0.0072 and 1e-6 L_Percep 0.0127; with the size of the 16-pixel patch, 1e-6
+  L_TM was 277. The patches' terms are averaged; w_l of Eq. 8 is 1.
+- The text says nothing of flips and turns, so the paper recipe has none.
 - The practical recipes also code a share of the patches in gray, start the texture generator from the base network,
   and draw larger patches than the paper.
 """
@@ -44,6 +51,10 @@ from tfar.models.blocks import (
 )
 from tfar.recipes import Data, Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
 
+# The paper's form, where the builders' default is that of the first presets, whose recipes lack these options.
+EDGE_CNN = {"entry": 3, "edges_from": "stack"}
+TEXTURE_GENERATOR = {"entry": 3}
+
 
 def edge_cnn(
     *,
@@ -56,12 +67,15 @@ def edge_cnn(
     stride: int = 1,
     scales: int = 1,
     expansion: int = 1,
+    entry: int = 9,
+    edges_from: str = "features",
 ) -> keras.Model:
     """Edge-CNN, the network of the base fidelity layer L_B (Fig. 1, Section 3.1).
 
-    Parameters with the defaults, by hand: entry 9*9*3*64+64 = 15,616; 16 blocks of 2*(3*3*64*64+64 + 4*64) = 74,368;
-    last convolution and its norm 37,184; features 36,928; edges 3*3*64+1 = 577; head 3*3*65*256+256 = 150,016,
-    3*3*256*256+256 = 590,080 and 256*3+3 = 771: 2,021,060 in all, of which 4,224 are moving statistics.
+    Parameters of the paper's form (``entry=3, edges_from="stack"``), by hand: entry 3*3*3*64+64 = 1,792; 16 blocks of
+    2*(3*3*64*64+64 + 4*64) = 74,368; last convolution and its norm 37,184; features 36,928; edges 3*3*64+1 = 577; head
+    3*3*65*256+256 = 150,016, 3*3*256*256+256 = 590,080 and 256*3+3 = 771: 2,007,236 in all, of which 4,224 are moving
+    statistics.
 
     Args:
         channels: of the image, 3 or 1.
@@ -76,6 +90,9 @@ def edge_cnn(
             With more than one, the image is extended by reflection to a multiple of the coarsest cell, which is
             ``stride * 2**(scales - 1)`` pixels wide, and the result is cut.
         expansion: how many times wider a block is inside than outside (wide activation, Yu et al., 2018).
+        entry: side of the first convolution's kernel, an odd number.
+        edges_from: where the edge branch starts: ``stack``, beside the feature branch, as in the paper, or
+            ``features``, from the feature branch's convolution.
 
     Returns:
         A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to a dictionary of ``image``
@@ -83,10 +100,13 @@ def edge_cnn(
         original, both float32.
 
     Raises:
-        ValueError: for fewer blocks than there are stages, ``2 * scales - 1``, where there are several scales.
+        ValueError: for fewer blocks than there are stages, ``2 * scales - 1``, where there are several scales, for an
+            even ``entry`` and an unknown ``edges_from``.
     """
+    if edges_from not in ("stack", "features"):
+        raise ValueError(f"edges_from must be stack or features, got {edges_from!r}")
     return _generator(
-        "edge_cnn", channels, filters, blocks, head, norm, residual, stride, scales, expansion, edges=True
+        "edge_cnn", channels, filters, blocks, head, norm, residual, stride, scales, expansion, entry, edges_from
     )
 
 
@@ -101,29 +121,33 @@ def texture_generator(
     stride: int = 1,
     scales: int = 1,
     expansion: int = 1,
+    entry: int = 9,
 ) -> keras.Model:
     """The generator of Texture-GAN (Fig. 1, Section 3.2): Edge-CNN without the edge branch.
 
-    Parameters with the defaults, by hand: as Edge-CNN less the edge branch (577) and its column of the head's first
-    convolution (3*3*1*256 = 2,304): 2,018,179 in all, of which 4,224 are moving statistics.
+    Parameters of the paper's form (``entry=3``), by hand: as Edge-CNN less the edge branch (577) and its column of the
+    head's first convolution (3*3*1*256 = 2,304): 2,004,355 in all, of which 4,224 are moving statistics.
 
     Arguments and errors as :func:`edge_cnn`. Returns a model to ``{"image": (B, H, W, channels)}`` in [-1, 1], float32.
     """
     return _generator(
-        "texture_generator", channels, filters, blocks, head, norm, residual, stride, scales, expansion, edges=False
+        "texture_generator", channels, filters, blocks, head, norm, residual, stride, scales, expansion, entry, None
     )
 
 
 def _generator(
-    name, channels, filters, blocks, head, norm, residual, stride, scales, expansion, *, edges: bool
+    name, channels, filters, blocks, head, norm, residual, stride, scales, expansion, entry_side, edges_from
 ) -> keras.Model:
+    """Edge-CNN, or without ``edges_from`` the generator of Texture-GAN."""
+    if entry_side % 2 == 0:
+        raise ValueError(f"entry must be odd, got {entry_side}")
     jpeg = keras.Input((None, None, channels), name="jpeg")
 
     x = jpeg
     if scales > 1:
         x = ReflectToMultiple(stride * 2 ** (scales - 1), name="reflect")(x)
-    x = layers.ZeroPadding2D(4, name="entry_pad")(x)
-    x = layers.Conv2D(filters, 9, strides=stride, activation="relu", name="entry")(x)
+    x = layers.ZeroPadding2D(entry_side // 2, name="entry_pad")(x)
+    x = layers.Conv2D(filters, entry_side, strides=stride, activation="relu", name="entry")(x)
     entry = x
     if scales > 1:
         x = _scales(x, filters, blocks, norm, scales, expansion)
@@ -140,9 +164,10 @@ def _generator(
         return y
 
     outputs = {}
-    x = conv(x, filters, 3, name="features")
-    if edges:
-        edge_map = conv(x, stride**2, 3, name="edge_map")
+    branches = {"stack": x, "features": conv(x, filters, 3, name="features")}
+    x = branches["features"]
+    if edges_from:
+        edge_map = conv(branches[edges_from], stride**2, 3, name="edge_map")
         outputs["edges"] = layers.Activation("linear", dtype="float32", name="edges")(full_size(edge_map, "edges"))
         x = layers.Concatenate(name="features_and_edges")([x, edge_map])
     x = conv(x, head, 3, activation="relu", name="head1")
@@ -311,16 +336,16 @@ def _paper() -> RegionAware:
     """Section 4.1 as it stands; an epoch is as many patches as the 2060 images of the paper's training set."""
     return RegionAware(
         base=Recipe(
-            generator=Network(builder="edge_cnn"),
-            data=Data(patch=16, batch=16),
+            generator=Network(builder="edge_cnn", options=EDGE_CNN),
+            data=Data(patch=16, batch=16, augment=False),
             phases=(Phase(epochs=2000, terms={"mse": 1.0, "edge": 1.0}),),
             steps_per_epoch=129,
         ),
         texture=Recipe(
-            generator=Network(builder="texture_generator"),
+            generator=Network(builder="texture_generator", options=TEXTURE_GENERATOR),
             discriminator=Network(builder="srgan_discriminator"),
-            features=Features(),
-            data=Data(patch=224, batch=4),
+            features=Features(texture_size="map"),
+            data=Data(patch=224, batch=4, augment=False),
             phases=(Phase(epochs=200, terms={"mse": 1.0, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}),),
             steps_per_epoch=515,
             monitor="last",
@@ -333,8 +358,8 @@ def _practical(
 ) -> RegionAware:
     """The practical form: no normalisation, global residual, half resolution, and half of the patches in gray.
 
-    The paper's weight of the texture term lets it outweigh every other term by four orders of magnitude when the
-    mean over patches is taken; the weights here bring perceptual and texture terms to the size of the MSE.
+    The texture term is divided by the square of the patch's size, not of the whole map's as in the paper, so that its
+    weight does not depend on ``data.patch``; perceptual and texture terms are weighted down to the size of the MSE.
     """
     options = {"norm": "none", "residual": True, "stride": 2, **options}
     data = Data(patch=96, batch=batch, gray=0.5)
@@ -374,6 +399,7 @@ def _efficient(
     base: tuple[dict, ...],
     texture_epochs: int,
     steps_per_epoch: int,
+    weights: str = "imagenet",
 ) -> RegionAware:
     """The form that learns most per hour of a CPU: three scales of wide blocks, Muon, small batches, on the grid.
 
@@ -400,7 +426,7 @@ def _efficient(
         texture=Recipe(
             generator=Network(builder="texture_generator", options=options),
             discriminator=Network(builder="srgan_discriminator", options={"filters": 32}),
-            features=Features(perceptual="block3_conv3"),
+            features=Features(perceptual="block3_conv3", weights=weights),
             phases=(
                 Phase(
                     epochs=texture_epochs,
@@ -471,5 +497,6 @@ RECIPES = {
         base=({"epochs": 12, "decay": "cosine", "warmup": 50},),
         texture_terms=_TEXTURE_TERMS,
         texture_epochs=2,
+        weights="imagenet-or-random",
     ),
 }

@@ -1,13 +1,13 @@
 """Tables of an evaluation: Markdown, LaTeX and JSON, with published results beside the measured ones."""
 
-import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
-from importlib import resources
+from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 
+from tfar.evaluation import published
+from tfar.evaluation.candidates import CandidateScores
 from tfar.evaluation.results import BASELINE, Mean, Row
 from tfar.metrics.catalogue import metric_of
 
@@ -24,28 +24,20 @@ MARKDOWN = TableFormat(  # without the padding of tabulate's own, which a longer
 )
 
 
-def published() -> list[dict]:
-    """Published results under the protocol ``gray``: ``method``, ``dataset``, ``quality``, scores and ``source``.
-
-    ``psnr``, ``psnr_b`` and ``ssim`` (8x8 window) are floats where the source gives them.
-    """
-    text = resources.files("tfar.evaluation").joinpath("published.csv").read_text(encoding="utf-8")
-    numbers = {"quality": int, "psnr": float, "psnr_b": float, "ssim": float}
-    return [
-        {name: numbers.get(name, str)(value) for name, value in line.items() if value}
-        for line in csv.DictReader(text.splitlines())
-    ]
+# By how much a paper's scores of the JPEG may differ from those measured here before a table says so.
+SAME_BASE = {"psnr": 0.02, "psnr_b": 0.02, "ssim": 0.002, "e_psnr": 0.02}
 
 
 def beside(measured: Sequence[Mean]) -> list[dict]:
     """The published results of the datasets and qualities that were measured under ``gray``.
 
-    Datasets are known by the names of their folders: ``LIVE1``, ``Classic5``, ``BSDS500-val``, ``BSDS500-test``.
+    Datasets are known by the names of their folders: ``LIVE1``, ``Classic5``, ``BSDS500-val``, ``BSDS500-test``,
+    ``Urban100``.
     """
     known = {(mean.dataset, mean.quality) for mean in measured if mean.protocol == "gray"}
     return [
         line
-        for line in published()
+        for line in published.scores()
         if any(same_dataset(line["dataset"], dataset) and line["quality"] == quality for dataset, quality in known)
     ]
 
@@ -108,6 +100,33 @@ def gains(rows: Sequence[Row], metric: str) -> str:
     return "\n\n".join(tables)
 
 
+def candidates(measured: Mapping[str, CandidateScores]) -> str:
+    """What several restorations of each image have, a line per model: Markdown.
+
+    Args:
+        measured: model -> means over the images.
+    """
+    first = next(iter(measured.values()))
+    headings, jpeg = [""], [BASELINE]
+    for name in first.mean:
+        heading = metric_of(name).heading
+        headings += [heading, f"{heading} best", f"{heading} worst"]
+        jpeg += [_number(first.jpeg.get(name), name), "", ""]
+    headings += ["apart (levels)", *(f"apart ({metric_of(name).heading})" for name in first.apart_by), "outside"]
+    jpeg += [""] * (1 + len(first.apart_by)) + ["0.00%"]
+    lines = [jpeg, [*["original"] + [""] * (len(headings) - 2), _share(first.original_outside)]]
+    for model, found in measured.items():
+        each = [(found.mean[name], found.best[name], found.worst[name], name) for name in first.mean]
+        cells = [_number(value, name) for *values, name in each for value in values]
+        apart = [f"{found.apart:.2f}", *(_number(value, name) for name, value in found.apart_by.items())]
+        lines.append([model, *cells, *apart, _share(found.outside)])
+    return markdown_table(headings, lines)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2%}"
+
+
 def to_json(measured: Sequence[Mean]) -> str:
     """The means and the published results as JSON; an infinite mean is the text ``"inf"``."""
     means = [
@@ -140,7 +159,12 @@ def _lines(group: Sequence[Mean]) -> tuple[list[str], list[list[str]], list[list
         for mean in group
     ]
     quoted = [
-        [f"{line['method']} (published)", *(_number(line.get(name), name) for name in names), "", ""]
+        [
+            f"{line['method']} (published, {published.paper(line)})",
+            *(_number(line.get(name), name) for name in names),
+            "",
+            "",
+        ]
         for line in beside(group)
     ]
     return headings, measured, quoted
@@ -153,9 +177,26 @@ def _markdown_table(title: str, group: Sequence[Mean]) -> str:
         for mean in group
         for name, count in mean.infinite.items()
     ]
+    notes += other_bases(group, beside(group))
     return "\n".join(
         [f"**{title}**", "", markdown_table(headings, measured + quoted), *([""] + notes if notes else [])]
     )
+
+
+def other_bases(group: Sequence[Mean], quoted: Iterable[Mapping]) -> list[str]:
+    """Which of the published lines of a dataset and quality start from another JPEG than the one that was measured."""
+    [scores] = [mean.scores for mean in group if mean.model == BASELINE] or [{}]
+    notes = []
+    for line in quoted:
+        differing = [
+            f"{metric_of(name).heading} {_number(line[name], name)} (here {_number(scores[name], name)})"
+            for name, tolerance in SAME_BASE.items()
+            if line["method"] == BASELINE and {name} <= scores.keys() & line.keys()
+            if abs(line[name] - scores[name]) > tolerance
+        ]
+        if differing:
+            notes.append(f"{published.paper(line)}: starts from another JPEG, {', '.join(differing)}")
+    return notes
 
 
 def _latex_table(title: str, group: Sequence[Mean]) -> str:

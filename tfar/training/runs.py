@@ -28,7 +28,7 @@ from tfar.recipes import Data, Recipe
 from tfar.storage import load_weights, write_atomically
 from tfar.training.distribution import barrier, choose_strategy, is_chief, worker_count
 from tfar.training.tensorboard import TensorBoardLog
-from tfar.training.trainer import Trainer, build_discriminator, check_terms
+from tfar.training.trainer import Trainer, build_discriminator, build_features, check_terms
 
 KEPT_CHECKPOINTS = 2
 SAMPLES = 4
@@ -70,7 +70,8 @@ class Run:
         check_terms(self.recipe, generator)
         build_discriminator(self.recipe, channels(generator))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # skipped files are named when the training starts
+            warnings.simplefilter("ignore")  # what they name is named again when the training starts
+            build_features(self.recipe)
             load_split(data.source, data.validation, data.patch)
 
     def train(
@@ -118,14 +119,15 @@ class Run:
             callbacks.append(StopAfter(minutes))
 
         done, end = self.latest_epoch() or 0, 0
-        for phase in recipe.phases:
+        for before, phase in zip((None, *recipe.phases), recipe.phases):
+            goes_on = before is not None and phase.continues(before)
             begin, end = end, end + phase.epochs
             if done >= end:
                 continue
             with strategy.scope():
                 trainer.begin(phase)
                 if done == self.latest_epoch():
-                    self._restore(trainer, done, optimizers=done > begin)
+                    self._restore(trainer, done, optimizers=done > begin or goes_on)
             steps = recipe.steps_per_epoch
             if keras.backend.backend() == "tensorflow":
                 data = {"x": tf_dataset(patches, done * steps, end * steps), "steps_per_epoch": steps}
@@ -186,13 +188,15 @@ class Run:
             shutil.rmtree(path)
 
     def _restore(self, trainer: Trainer, epochs: int, *, optimizers: bool):
-        """Load a checkpoint; without the optimizers at the start of a phase, where they are fresh."""
+        """Load a checkpoint; without the optimizers at the start of a phase in which they are fresh."""
         folder = self.checkpoint(epochs)
         for name, network in _networks(trainer).items():
             load_weights(network, folder / f"{name}.weights.h5")
         for name, optimizer in _optimizers(trainer).items() if optimizers else ():
             with np.load(folder / f"{name}.npz") as state:
                 optimizer.load_own_variables(dict(state))
+        if optimizers:
+            trainer.set_rates()
 
     def best_value(self) -> float | None:
         """The monitored figure behind ``best.weights.h5``, or None before the first epoch's end."""

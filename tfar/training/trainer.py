@@ -105,12 +105,13 @@ def _texture(step: Step):
         stride = step.original.shape[1] // step.original_features[layer].shape[1]
         patch = options.texture_patch // stride
         features = step.original_features[layer], step.restored_features[layer]
-        total += texture.texture_matching(*features, patch, step.weights("texture"))
+        total += texture.texture_matching(*features, patch, step.weights("texture"), size=options.texture_size)
     return total
 
 
 TERMS = {
     "mse": lambda step: fidelity.mse(step.original, step.restored),
+    "l1": lambda step: fidelity.l1(step.original, step.restored),
     "relative_mse": lambda step: fidelity.mse(
         step.original, step.restored, fidelity.relative_weights(step.original, step.jpeg)
     ),
@@ -168,7 +169,7 @@ class Trainer(keras.Model):
             self.averaged_generator = build(recipe.generator)
             self.averaged_generator.set_weights(self.generator.get_weights())
         check_terms(recipe, self.generator)
-        self.features = self._build_features()
+        self.features = build_features(recipe)
 
     @property
     def metrics(self):
@@ -180,6 +181,14 @@ class Trainer(keras.Model):
         self.adversarial = not phase.terms.keys().isdisjoint(ADVERSARIAL_TERMS)
         self.discriminator_optimizer = self._discriminator_optimizer() if self.adversarial else None
         self.compile(optimizer=self._generator_optimizer(), jit_compile=False)
+
+    def set_rates(self):
+        """Give the optimizers the phase's rates, where these are constant: a checkpoint may have an earlier phase's."""
+        phase = self.phase
+        if phase.decay == "constant" and not phase.warmup:
+            self.optimizer.learning_rate = phase.learning_rate
+            if self.adversarial:
+                self.discriminator_optimizer.learning_rate = phase.discriminator_rate or phase.learning_rate
 
     def train_step(self, batch):
         values = {}
@@ -231,14 +240,6 @@ class Trainer(keras.Model):
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing is left to build, and what Keras does here fails with several workers."""
-
-    def _build_features(self):
-        layers = set()
-        if "perceptual" in term_names(self.recipe):
-            layers.add(self.recipe.features.perceptual)
-        if "texture" in term_names(self.recipe):
-            layers.update(self.recipe.features.texture)
-        return vgg_features(self.recipe.features.network, self.recipe.features.weights, layers) if layers else None
 
     def _generator_optimizer(self):
         options = self.recipe.optimizer
@@ -295,6 +296,16 @@ def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
     if options["channels"] != channels:
         raise RecipeError(f"the discriminator takes {options['channels']} channels, the generator gives {channels}")
     return build(Network(builder=recipe.discriminator.builder, options=options))
+
+
+def build_features(recipe: Recipe) -> keras.Model | None:
+    """The frozen VGG behind the terms of a recipe, or None when none of them needs it."""
+    layers: set[str] = set()
+    if "perceptual" in term_names(recipe):
+        layers.add(recipe.features.perceptual)
+    if "texture" in term_names(recipe):
+        layers.update(recipe.features.texture)
+    return vgg_features(recipe.features.network, recipe.features.weights, layers) if layers else None
 
 
 def term_names(recipe: Recipe) -> list[str]:
