@@ -77,6 +77,8 @@ class Data:
         aligned: share of the patches that are cut on the 8x8 grid of the JPEG, in [0, 1]; the others are cut at any
             offset, which one in 64 times is on the grid, too.
         augment: random flips and quarter turns of the originals, before they are coded.
+        drawn: share of the pictures that are not photographs but drawn text, boxes and lines, in [0, 1]; see
+            :mod:`tfar.data.drawn`. The held-out patches are of photographs only.
     """
 
     source: str = "demo"
@@ -92,6 +94,7 @@ class Data:
     patches_per_image: Count = 1
     aligned: Share = 0.0
     augment: bool = True
+    drawn: Share = 0.0
 
     def __post_init__(self):
         low, high = self.quality

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 from tfar import jpeg, pixels, recipes
+from tfar.data.drawn import drawn_picture
 from tfar.data.sources import SourceImage
 from tfar.errors import ImageError
 
@@ -87,6 +88,8 @@ class Patches:
         return x, original
 
     def _draw_image(self, rng) -> np.ndarray:
+        if self.data.drawn and rng.random() < self.data.drawn:
+            return drawn_picture(rng, self.data.patch)
         for index in rng.permutation(len(self.images)):
             image = self._pixels.get(self.images[index])
             if image is not None:
@@ -259,10 +262,10 @@ class PatchDataset(keras.utils.PyDataset):
 def validation_batch(images: Sequence[SourceImage], data: recipes.Data, *, channels: int = 3, noise: bool = False):
     """A fixed batch ``(x, original)`` of patches of the held-out images.
 
-    There are four times as many patches as images (at least 16, at most 256), cut without augmentation.
+    There are four times as many cut without augmentation.
     """
     count = min(max(4 * len(images), 16), 256)
-    fixed = dataclasses.replace(data, batch=count, patches_per_image=1, augment=False)
+    fixed = dataclasses.replace(data, batch=count, patches_per_image=1, augment=False, drawn=0.0)
     return Patches(images, fixed, seed=0, channels=channels, noise=noise).batch(0)
 
 
