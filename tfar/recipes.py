@@ -240,6 +240,7 @@ class Mask:
     threshold: int = 5
     gradient_floor: float = 5.0
     majority: Count = 1
+    feather: Count = 1
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

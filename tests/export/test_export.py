@@ -30,7 +30,7 @@ def exported(request, tmp_path_factory):
     elif request.param == "luma":
         model, output = perturb(edge_cnn(**TINY, channels=1), 1), "image"
     else:
-        model = fused(Mask(majority=3) if request.param == "fused majority" else Mask())
+        model = fused(Mask(majority=3, feather=5) if request.param == "fused majority" else Mask())
     folder = tmp_path_factory.mktemp("export")
     export_saved_model(model, folder / "saved_model", output=output)
     export_tflite(folder / "saved_model", folder / "model.tflite")

@@ -341,6 +341,18 @@ def test_majority_is_taken_over_the_pixels_of_the_window_inside_the_image(side):
     np.testing.assert_array_equal(ops.convert_to_numpy(found)[..., 0], expected)
 
 
+@pytest.mark.parametrize("majority", [1, 3])
+def test_a_feathered_mask_is_the_mean_over_the_window_inside_the_image(majority):
+    image = batch(9, 11)
+    mask = ops.convert_to_numpy(OrientationDiversityMask(threshold=6, majority=majority)(image))[..., 0]
+    expected = np.zeros_like(mask)
+    for y, x in np.ndindex(9, 11):
+        expected[:, y, x] = mask[:, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].mean(axis=(1, 2))
+    found = OrientationDiversityMask(threshold=6, majority=majority, feather=5)(image)
+    np.testing.assert_allclose(ops.convert_to_numpy(found)[..., 0], expected, atol=1e-6)
+    assert len(np.unique(expected)) > 5
+
+
 def test_mask_of_color_is_that_of_its_luma():
     color = batch(14, 13)
     layer = OrientationDiversityMask()
@@ -369,29 +381,30 @@ def test_fused_takes_texture_inside_the_mask_and_base_outside(fused_model, size)
 
 def test_fused_network_has_the_layers_of_its_parts_and_the_mask_of_base():
     base, texture = perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2)
-    mask = Mask(threshold=6, gradient_floor=9.0, majority=3)
+    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=3)
     jpeg = batch(13, 10)
     outputs = arrays(region_aware(base, texture, mask)(jpeg))
     np.testing.assert_allclose(outputs["base"], base(jpeg)["image"], atol=1e-6)
     np.testing.assert_allclose(outputs["texture"], texture(jpeg)["image"], atol=1e-6)
-    layer = OrientationDiversityMask(threshold=6, gradient_floor=9.0, majority=3)
+    layer = OrientationDiversityMask(threshold=6, gradient_floor=9.0, majority=3, feather=3)
     np.testing.assert_array_equal(outputs["mask"], layer(outputs["base"]))
     assert 0 < outputs["mask"].mean() < 1
     for other in (
-        Mask(gradient_floor=9.0, majority=3),
-        Mask(threshold=6, majority=3),
-        Mask(threshold=6, gradient_floor=9.0),
+        Mask(gradient_floor=9.0, majority=3, feather=3),
+        Mask(threshold=6, majority=3, feather=3),
+        Mask(threshold=6, gradient_floor=9.0, feather=3),
+        Mask(threshold=6, gradient_floor=9.0, majority=3),
     ):
         assert (ops.convert_to_numpy(region_aware(base, texture, other)(jpeg)["mask"]) != outputs["mask"]).any()
 
 
 def test_fused_network_survives_saving_with_its_mask(tmp_path):
-    mask = Mask(threshold=6, gradient_floor=9.0, majority=3)
+    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=5)
     model = region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     config = loaded.get_layer("mask").get_config()
-    assert [config[name] for name in ("threshold", "gradient_floor", "majority")] == [6, 9.0, 3]
+    assert [config[name] for name in ("threshold", "gradient_floor", "majority", "feather")] == [6, 9.0, 3, 5]
     jpeg = batch(9, 14)
     for name, value in arrays(model(jpeg)).items():
         np.testing.assert_allclose(loaded(jpeg)[name], value, atol=1e-6)
@@ -443,4 +456,4 @@ def test_paper_recipe_is_section_4_1():
     assert paper.base.phases[0].terms == {"mse": 1, "edge": 1}
     assert paper.texture.phases[0].terms == {"mse": 1, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}
     assert {phase.learning_rate for phase in paper.base.phases + paper.texture.phases} == {1e-4}
-    assert (paper.mask.threshold, paper.mask.majority) == (5, 1)
+    assert (paper.mask.threshold, paper.mask.majority, paper.mask.feather) == (5, 1, 1)

@@ -254,18 +254,24 @@ class OrientationDiversityMask(layers.Layer):
         threshold: T of Section 3.3; the mask is 1 where Od > T.
         gradient_floor: gradient magnitude, on the 0-255 scale, from which a pixel has an orientation.
         majority: side of a square window over which the mask is decided by majority; 1 leaves it as it is.
+        feather: side of a square window over which the mask is then averaged, so that texture begins and ends
+            gradually and islands of single pixels fade; 1 leaves it as it is. Not in the paper.
 
-    Maps an image ``(B, H, W, 3 or 1)`` in [-1, 1] to a mask ``(B, H, W, 1)`` of 0.0 and 1.0, float32.
+    Maps an image ``(B, H, W, 3 or 1)`` in [-1, 1] to a mask ``(B, H, W, 1)`` of 0.0 and 1.0, or with ``feather`` in
+    [0, 1], float32.
     """
 
     BINS = 15
     TOLERANCE = 1e-4  # relative at the gradient floor, in radians at the limits of the bins
 
-    def __init__(self, *, threshold: int = 5, gradient_floor: float = 5.0, majority: int = 1, **kwargs):
+    def __init__(
+        self, *, threshold: int = 5, gradient_floor: float = 5.0, majority: int = 1, feather: int = 1, **kwargs
+    ):
         super().__init__(**kwargs)
         self.threshold = threshold
         self.gradient_floor = gradient_floor
         self.majority = majority
+        self.feather = feather
 
     def call(self, image):
         diversity = self.diversity(image)
@@ -273,6 +279,8 @@ class OrientationDiversityMask(layers.Layer):
         if self.majority > 1:
             share = ops.average_pool(mask, self.majority, strides=1, padding="same")
             mask = ops.cast(share > 0.5, "float32")
+        if self.feather > 1:
+            mask = ops.average_pool(mask, self.feather, strides=1, padding="same")
         return mask
 
     def diversity(self, image):
@@ -299,12 +307,12 @@ class OrientationDiversityMask(layers.Layer):
         return (*shape[:-1], 1)
 
     def get_config(self):
-        config = {"threshold": self.threshold, "gradient_floor": self.gradient_floor, "majority": self.majority}
-        return {**super().get_config(), **config}
+        names = ("threshold", "gradient_floor", "majority", "feather")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -> keras.Model:
-    """The fused system as one functional graph (Section 3.3): L_T where the mask of L_B is 1, L_B elsewhere.
+    """The fused system as one functional graph (Section 3.3): L_T where the mask of L_B is 1, L_B where it is 0.
 
     Args:
         base: a network made by :func:`edge_cnn`.
@@ -313,7 +321,7 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
 
     Returns:
         A model from a JPEG ``(B, H, W, C)`` in [-1, 1] to a dictionary of ``fused``, ``base`` and ``texture``
-        ``(B, H, W, C)`` in [-1, 1] and ``mask`` ``(B, H, W, 1)`` in {0, 1}.
+        ``(B, H, W, C)`` in [-1, 1] and ``mask`` ``(B, H, W, 1)`` in [0, 1].
     """
     jpeg = keras.Input(base.input_shape[1:], name="jpeg")
     base_layer = base(jpeg)["image"]
@@ -322,6 +330,7 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
         threshold=mask.threshold,
         gradient_floor=mask.gradient_floor,
         majority=mask.majority,
+        feather=mask.feather,
         dtype="float32",
         name="mask",
     )(base_layer)
@@ -441,6 +450,7 @@ def _efficient(
             monitor="last",
             **common,
         ),
+        mask=Mask(threshold=4, feather=5),
         texture_from_base=True,
     )
 
