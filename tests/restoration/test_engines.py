@@ -103,6 +103,28 @@ def test_both_engines_give_the_same_image(name, noise, tmp_path):
         assert largest_difference(image, expected) > 1
 
 
+def test_what_a_network_takes_is_measured_once(converted, monkeypatch):
+    engine = LiteRTEngine(converted, "tiny")
+    measured = engines.measured_pixel_bytes(engine, "fused")
+    assert 256 <= measured < engines.pixel_bytes("fused") == 2 * engines.pixel_bytes("base")
+    monkeypatch.setattr(engines.subprocess, "run", lambda *_, **__: pytest.fail("measured again"))
+    assert engines.measured_pixel_bytes(engine, "fused") == measured
+
+
+def test_what_cannot_be_measured_is_taken_for_the_most(converted, network, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "no memory")
+    monkeypatch.setattr(engines.subprocess, "run", lambda *_, **__: failed)
+    assert engines.measured_pixel_bytes(LiteRTEngine(converted, "tiny"), "texture") == engines.pixel_bytes("texture")
+    assert engines.measured_pixel_bytes(KerasEngine(network), "fused") == engines.pixel_bytes("fused")
+
+
+def test_tiles_of_large_images_follow_from_what_was_measured(converted, monkeypatch):
+    restorer = with_engine(LiteRTEngine(converted, "tiny"), "base")
+    monkeypatch.setattr(engines, "measured_pixel_bytes", lambda engine, layer: {"base": 1024}[layer])
+    monkeypatch.setattr("tfar.restoration.tiles.free_memory", lambda: 1 << 40)
+    assert [restorer._tile(needed) for needed in (100, 704, 705, 9000)] == [704, 704, 1024, 1024]
+
+
 def test_eight_bit_weights_are_smaller_and_change_little(converted, network, noise, tmp_path):
     file = tmp_path / "model.tflite"
     tflite.convert(network, file, eight_bit=True)

@@ -1,6 +1,8 @@
 """What computes a network: Keras, or LiteRT from a ``.tflite`` file, which starts without TensorFlow.
 
 Both take and give NumPy arrays in [-1, 1]; one call at a time, on all cores, whatever the number of threads that call.
+
+``python -m tfar.restoration.engines FILE LAYER`` prints what LiteRT takes per pixel for a layer.
 """
 
 import functools
@@ -9,19 +11,24 @@ import importlib.util
 import logging
 import os
 import platform
+import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import psutil
 
 from tfar import backend, presets
 from tfar.errors import ProcessError, TfarError
 from tfar.export.tflite import LAYER_OUTPUTS
 from tfar.restoration.converted import network_file
+from tfar.storage import write_atomically
 
 ENGINES = ("litert", "keras")
+PIXEL_BYTES = 2048  # that a network takes at most, per pixel of a tile
+MEASURED_SIDES = (128, 512)
 FORKED = (
     "this process was forked from the one that started the network's engine, and lacks its threads; start processes by"
     " the method 'spawn', or restorers in the children only"
@@ -40,7 +47,7 @@ class Engine(Protocol):
         layered: whether it is a fused region-aware network, with the layers ``fused``, ``base`` and ``texture``;
             another network has the one layer ``image``.
         memory: bytes that a tile may take at most.
-        pixel_bytes: what a tile takes per pixel and network that a layer needs, at most.
+        file: the ``.tflite`` file that is computed, or None.
     """
 
     kind: str
@@ -49,7 +56,7 @@ class Engine(Protocol):
     takes_noise: bool
     layered: bool
     memory: int
-    pixel_bytes: int
+    file: Path | None
 
     def run(self, layer: str, image: np.ndarray, noise: np.ndarray | None) -> dict[str, np.ndarray]:
         """Compute what a layer needs, and no more.
@@ -110,7 +117,7 @@ class KerasEngine:
 
     kind = "keras"
     memory = 640 << 20  # TensorFlow itself takes as much
-    pixel_bytes = 2048
+    file = None
 
     def __init__(self, model):
         _check_keras()
@@ -154,7 +161,6 @@ class LiteRTEngine:
 
     kind = "litert"
     memory = 1 << 30
-    pixel_bytes = 2048
 
     def __init__(self, file: Path, name: str, *, threads: int | None = None):
         with backend.starting():
@@ -163,6 +169,7 @@ class LiteRTEngine:
             self._interpreter = Interpreter(str(file), num_threads=threads or _cores())
             self._interpreter.allocate_tensors()  # LiteRT's note comes here
         self.name = name
+        self.file = file
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._runners: dict[str, Any] = {}
@@ -195,6 +202,40 @@ class LiteRTEngine:
 def _litert(file: Path, name: str, process: int) -> LiteRTEngine:
     """An engine that several restorers share; a child process has its own."""
     return LiteRTEngine(file, name)
+
+
+def pixel_bytes(layer: str) -> int:
+    """What computing a layer takes per pixel of a tile, at most, whatever the network."""
+    return PIXEL_BYTES * len(LAYER_OUTPUTS[layer][:2])  # the mask takes little
+
+
+def measured_pixel_bytes(engine: Engine, layer: str) -> int:
+    """What computing a layer takes per pixel of a tile: often much less than :func:`pixel_bytes`.
+
+    It is measured once, in a process of its own, and kept beside the file that LiteRT computes.
+    """
+    if engine.file is None:
+        return pixel_bytes(layer)
+    known = engine.file.with_name(f"{engine.file.stem}-{layer}.bytes")
+    if not known.is_file():
+        command = [sys.executable, "-m", "tfar.restoration.engines", str(engine.file), layer]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            return pixel_bytes(layer)
+        write_atomically(known, lambda part: part.write_text(done.stdout))
+    return int(known.read_text())
+
+
+def _growth(file: str, layer: str) -> int:
+    """By how many bytes this process grows per pixel of an image, and a quarter of it to spare."""
+    engine = LiteRTEngine(Path(file), "")
+    taken = []
+    for side in MEASURED_SIDES:
+        noise = np.zeros((side // 2, side // 2, 1), np.float32) if engine.takes_noise else None
+        engine.run(layer, np.zeros((side, side, engine.channels), np.float32), noise)
+        taken.append(psutil.Process().memory_info().rss)
+    small, large = MEASURED_SIDES
+    return max(round(1.25 * (taken[1] - taken[0]) / (large**2 - small**2)), 256)
 
 
 def eight_bit_weights() -> bool:
@@ -243,3 +284,7 @@ def _note_fork():
 _forked_from_keras = False  # TensorFlow would wait for threads that only the parent has
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
+
+
+if __name__ == "__main__":
+    print(_growth(*sys.argv[1:]))

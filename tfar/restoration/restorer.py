@@ -168,8 +168,7 @@ class Restorer:
             raise ValueError(f"offset must be two numbers from 0 to {BLOCK - 1}, got {offset}")
         top, left = before = tuple(-place % BLOCK for place in offset)
         height, width = planes.shape[0] + top, planes.shape[1] + left
-        side = self.tile or tiles.side_that_fits(self._pixel_bytes(), self._engine.memory)
-        side = max(min(side, max(height, width)), tiles.SMALLEST)
+        side = max(min(self.tile or self._tile(max(height, width)), max(height, width)), tiles.SMALLEST)
         while True:
             noise = tiles.Noise(self.seed, width) if self.takes_noise else None
             cut = list(tiles.tiles(height, width, side))
@@ -189,9 +188,13 @@ class Restorer:
                     raise TfarError(f"not enough memory for parts of {side}x{side} pixels") from error
                 side = max(side // 2, tiles.SMALLEST)
 
-    def _pixel_bytes(self) -> int:
-        networks = len(engines.LAYER_OUTPUTS[self._computed()][:2])
-        return networks * self._engine.pixel_bytes
+    def _tile(self, needed: int) -> int:
+        """Side of the tiles for an image whose longer side is ``needed``; only large ones are worth a measurement."""
+        layer, memory = self._computed(), self._engine.memory
+        side = tiles.side_that_fits(engines.pixel_bytes(layer), memory)
+        if side >= needed:
+            return side
+        return tiles.side_that_fits(engines.measured_pixel_bytes(self._engine, layer), memory)
 
     def _computed(self) -> str:
         """The layer that the dials need of the network."""
