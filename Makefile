@@ -13,7 +13,7 @@ train: .venv/installed
 	$(BIN)/python scripts/train_region_aware.py
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check

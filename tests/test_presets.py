@@ -160,6 +160,24 @@ def test_restore_takes_arrays_and_files(shelf, tmp_path, fused_model, noise):
             np.testing.assert_allclose(np.float32(restored), expected, atol=1)
 
 
+def test_restore_gives_back_the_kind_it_was_given(shelf, fused_model, noise):
+    image = noise(19, 23)
+    as_float = tfar.restore(np.float32(image) / 255, preset="a", engine="keras")
+    assert as_float.dtype == np.float32 and 0 <= as_float.min() and as_float.max() <= 1
+    np.testing.assert_allclose(255 * as_float, Restorer(fused_model)(image), atol=0.51)
+    transparent = np.dstack([image, noise(19, 23)[..., 0]])
+    restored = tfar.restore(transparent, preset="a", layer="base", engine="keras")
+    np.testing.assert_array_equal(restored[..., 3], transparent[..., 3])
+    np.testing.assert_allclose(np.float32(restored[..., :3]), Restorer(fused_model, "base")(image), atol=1)
+
+
+def test_qualities_are_those_of_the_recipe(tmp_path):
+    assert presets.qualities("general") == (5, 95)
+    assert presets.qualities("region-aware-q10") == (10, 10)
+    assert presets.qualities("galteri-mse-q10-40") == (10, 40)
+    assert presets.qualities("absent") is None
+
+
 def test_restore_refuses(shelf, tmp_path, noise):
     with pytest.raises(ImageError, match="absent.png: no such file"):
         tfar.restore(tmp_path / "absent.png", preset="a")

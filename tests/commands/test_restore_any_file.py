@@ -13,7 +13,10 @@ from helpers import files_below
 from PIL import ExifTags, Image, ImageCms
 from skimage import data
 
+from tfar import presets
 from tfar.images.read import read_image, read_pictures
+from tfar.restoration.projection import coded_planes, project
+from tfar.restoration.restorer import Restorer
 
 PHOTO = data.astronaut()[:40, :33]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -257,6 +260,48 @@ def test_a_full_disk_stops_the_run(restore, tmp_path, monkeypatch):
     assert (code, out) == (2, [])
     assert line.endswith("out/a.png: cannot be written (No space left on device); the run stops here")
     assert files_below(tmp_path / "out") == [] and len(begun) < 3
+
+
+def test_what_is_known_of_the_quality(restore, tmp_path, monkeypatch):
+    monkeypatch.setattr(presets, "qualities", lambda name: (10, 40))
+    for quality, warned in ((12, False), (44, False), (75, True)):
+        source = save(tmp_path / f"{quality}.jpg", quality=quality)
+        code, [line], _ = restore(source, tmp_path / f"{quality}.png")
+        assert code == 0 and (f"its quality is {quality}, but" in line) == warned
+        assert ("is for 10 to 40: try --preset general" in line) == warned
+    code, [line], _ = restore(source, tmp_path / "told.png", "--quality", 30)
+    assert code == 0 and "its quality is" not in line
+    code, [line], _ = restore(save(tmp_path / "98.jpg", quality=98), tmp_path / "98.png", "--verbose")
+    assert code == 0 and "pass through: nothing lost: JPEG of quality 98; --force restores it" in line
+    np.testing.assert_array_equal(read_image(tmp_path / "98.png"), read_image(tmp_path / "98.jpg"))
+    assert not metadata(tmp_path / "98.png").note
+
+
+def test_consistency_can_be_turned_off(restore, tmp_path):
+    source = save(tmp_path / "a.jpg", quality=60)
+    for name, arguments in (("with.png", []), ("without.png", ["--no-consistency"])):
+        assert restore(source, tmp_path / name, *arguments)[0] == 0
+    coded = coded_planes(source.read_bytes())
+    found = {name: read_image(tmp_path / f"{name}.png") for name in ("with", "without")}
+    moved = project(found["without"], coded)
+    assert (moved != found["without"]).mean() > 0.1
+    np.testing.assert_array_equal(found["with"], moved)
+
+
+def test_tiles_lie_on_the_grid_that_was_found(restore, tmp_path, monkeypatch):
+    offsets = []
+    call = Restorer.__call__
+
+    def record(self, image, *, offset, **options):
+        offsets.append(offset)
+        return call(self, image, offset=offset, **options)
+
+    monkeypatch.setattr(Restorer, "__call__", record)
+    whole = Image.open(save(tmp_path / "a.jpg", data.astronaut()[:250, :250], quality=40))
+    save(tmp_path / "crop.png", whole.crop((3, 6, 240, 240)))
+    for name in ("a.jpg", "crop.png"):
+        assert restore(tmp_path / name, tmp_path / f"out-{name}.png")[0] == 0
+    assert offsets == [(0, 0), (2, 5)]
 
 
 @pytest.mark.parametrize(
