@@ -14,7 +14,7 @@ from tfar.images.read import orientation, read_image
 def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.ndarray) -> float:
     """Share of the luma's DCT coefficients that a restoration has moved out of their quantisation interval.
 
-    No original can have such a coefficient; see :func:`tfar.jpeg.interval_excess`.
+    An original has few of them, through rounding and clipping; see :func:`tfar.jpeg.interval_excess`.
 
     Args:
         jpeg: the decoded JPEG, uint8 ``(H, W)`` or ``(H, W, 3)`` RGB; what is beyond the last whole 8x8 block is left
