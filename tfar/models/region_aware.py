@@ -465,7 +465,7 @@ _EVERY_JPEG = Data(
     aligned=0.7,  # off the grid a network trained with 0.9 lost 0.18 to 0.33 dB
     subsampling={"4:2:0": 0.7, "4:2:2": 0.1, "4:4:4": 0.2},
     tables={"standard": 0.8, "mozjpeg": 0.1, "photoshop": 0.1},
-    drawn=0.06,  # without, text of quality 90 came out several dB below its JPEG
+    drawn=0.06,  # without, text of quality 90 came out below its JPEG
 )
 
 RECIPES = {
