@@ -57,6 +57,23 @@ def test_saved_model_signature(exported):
     assert (name, restored.dtype, restored.shape.rank) == ("restored", tf.uint8, 4)
 
 
+def test_exports_hold_the_weights_once(noise, tmp_path):
+    wide = {**TINY, "filters": 24, "head": 24}
+    model = region_aware(perturb(edge_cnn(**wide), 1), perturb(texture_generator(**wide), 2))
+    weights = sum(weight.numpy().nbytes for weight in model.weights)
+    export_saved_model(model, tmp_path / "saved_model")
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "saved_model").rglob("*") if path.is_file()}
+    assert weights < sizes["variables.data-00000-of-00001"] <= 1.1 * weights
+    assert sum(sizes.values()) <= 1.1 * (weights + sizes["saved_model.pb"])
+    export_tflite(tmp_path / "saved_model", tmp_path / "model.tflite")
+    assert weights < (tmp_path / "model.tflite").stat().st_size <= 1.2 * weights
+    image, restored = noise(24, 32), Restorer(model)
+    serve = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_default"]
+    assert largest_difference(serve(image=tf.constant(image[None]))["restored"].numpy()[0], restored(image)) <= 1
+    restore = Interpreter(str(tmp_path / "model.tflite")).get_signature_runner("serving_default")
+    assert largest_difference(restore(image=image[None])["restored"][0], restored(image)) <= 1
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_tflite_restores_as_the_restorer(exported, noise, size):
     model, folder = exported

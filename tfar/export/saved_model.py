@@ -28,8 +28,7 @@ def export_saved_model(model: keras.Model, folder: str | Path, *, output: str = 
     def serve(image, *noise):
         return {"restored": pixels.to_uint8(network([pixels.to_float(image), *noise], training=False))}
 
-    archive = keras.export.ExportArchive()
-    archive.track(network)
+    archive = keras.export.ExportArchive()  # finds the weights of its functions; those that it tracks it writes again
     signature = [tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")]
     if "noise" in input_names(network):
         signature.append(tf.TensorSpec((None, None, None, 1), tf.float32, name="noise"))

@@ -48,7 +48,6 @@ def convert(model, file: str | Path, *, eight_bit: bool):
 
     specification = [tf.TensorSpec((1, None, None, i.shape[-1]), tf.float32, name=i.name) for i in model.inputs]
     archive = keras.export.ExportArchive()
-    archive.track(model)
     layers = [layer for layer, outputs in LAYER_OUTPUTS.items() if set(outputs) <= model.output.keys()]
     for layer in layers:
         network = keras.Model(model.inputs, {name: model.output[name] for name in LAYER_OUTPUTS[layer]})
