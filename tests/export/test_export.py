@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -166,6 +168,37 @@ def test_layers_can_be_served_and_a_folder_is_replaced(fused_model, noise, tmp_p
     restored = serve(image=tf.constant(image[None]))["restored"].numpy()[0]
     assert largest_difference(restored, Restorer(fused_model, layer)(image)) <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
+
+
+@pytest.mark.parametrize("channels", [3, 1], ids=["color", "luma"])
+def test_signatures_of_layers_and_dials(noise, tmp_path, channels):
+    networks = [make(**TINY, channels=channels) for make in (edge_cnn, texture_generator)]
+    model = region_aware(*[perturb(network, seed) for seed, network in enumerate(networks, start=1)])
+    export_saved_model(model, tmp_path / "saved_model")
+    signatures = tf.saved_model.load(tmp_path / "saved_model").signatures
+    assert sorted(signatures) == ["base", "dials", "restore_bytes", "serving_default", "texture"]
+    image = noise(17, 14)
+    images = tf.constant(np.stack([image] * 4))
+    for layer in ("base", "texture"):
+        restored = signatures[layer](image=images)["restored"].numpy()[0]
+        assert largest_difference(restored, Restorer(model, layer)(image)) <= 1
+    strength, texture = [1.0, 0.5, 0.0, 0.3], [0.0, 0.5, 1.0, 1.0]
+    restored = signatures["dials"](image=images, strength=tf.constant(strength), texture=tf.constant(texture))[
+        "restored"
+    ]
+    expected = [Restorer(model, strength=s, texture=t)(image) for s, t in zip(strength, texture)]
+    assert largest_difference(restored.numpy(), np.stack(expected)) <= 1
+    assert all(largest_difference(one, other) > 1 for one, other in itertools.combinations(expected, 2))
+
+
+def test_strength_of_a_single_network(exported_with_noise, noise):
+    model, folder = exported_with_noise
+    signatures = tf.saved_model.load(folder / "saved_model").signatures
+    assert sorted(signatures) == ["dials", "restore_bytes", "serving_default"]
+    image, drawn, strength = noise(9, 12), draw(4, 9, 12), tf.constant([0.4])
+    restored = signatures["dials"](image=tf.constant(image[None]), noise=tf.constant(drawn), strength=strength)
+    expected = Restorer(model, seed=4, strength=0.4)(image)
+    assert largest_difference(restored["restored"].numpy()[0], expected) <= 1
 
 
 def test_command_line_exports_the_layer_asked_for(fused_file, fused_model, noise, tmp_path, capsys):
