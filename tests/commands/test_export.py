@@ -64,6 +64,7 @@ def test_what_is_there_is_not_replaced_unasked(run, refused, single_file, tmp_pa
         ("--tile=64", "tflite"),
         ("--version=1", "saved-model"),
         ("--max-megapixels=1", "saved-model"),
+        ("--warm-up", "saved-model"),
     ],
 )
 def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, option, format):
@@ -71,6 +72,13 @@ def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, 
     line = refused("export", tmp_path / "out", "--preset", single_file, option, "--format", other)
     assert line == f"tfar: {option.split('=')[0]} is of the format {format}, which --format leaves out"
     assert not (tmp_path / "out").exists()
+
+
+def test_requests_for_warming_up(run, single_file, tmp_path):
+    pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
+    options = ("--format", "saved-model", "--version", "1", "--warm-up")
+    assert run("export", tmp_path, "--preset", single_file, *options)[0] == 0
+    assert "saved_model/1/assets.extra/tf_serving_warmup_requests" in files_below(tmp_path)
 
 
 def test_an_unknown_preset_leaves_nothing(refused, tmp_path):

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser):
         metavar="N",
         help="size from which restore_bytes refuses an image (default: 4)",
     )
+    served.add_argument(
+        "--warm-up", action="store_true", default=None, help="add requests that TF Serving makes before it serves"
+    )
     light = parser.add_argument_group("tflite")
     light.add_argument(
         "--quantize", choices=QUANTIZATIONS, help="weights in 32 (none), 16 or 8 bits (dynamic) (default: none)"
@@ -56,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
         raise TfarError(f"{options.preset} is a single network and has no layer {output!r}")
     with tempfile.TemporaryDirectory() as temporary:
         served = targets["saved-model"] if "saved-model" in options.format else Path(temporary, "saved_model")
-        export_saved_model(model, served, output=output, megapixels=options.max_megapixels or MEGAPIXELS)
+        limit = options.max_megapixels or MEGAPIXELS
+        export_saved_model(model, served, output=output, megapixels=limit, warm_up=bool(options.warm_up))
         if "tflite" in options.format:
             export_tflite(served, targets["tflite"], quantize=options.quantize or "none", tile=options.tile)
     print(*written, sep="\n")
@@ -68,6 +72,7 @@ def _check(options: argparse.Namespace, written: list[Path]):
     for name, format in {
         "version": "saved-model",
         "max_megapixels": "saved-model",
+        "warm_up": "saved-model",
         "quantize": "tflite",
         "tile": "tflite",
     }.items():

@@ -7,14 +7,20 @@ import keras
 
 from tfar import pixels
 from tfar.export.checks import check_saved_model
+from tfar.export.warm_up import write_warm_up
 from tfar.models import input_names, rgb_form
 from tfar.storage import write_atomically
 
-MEGAPIXELS = 4.0  # an image is computed as a whole, and a network takes some kilobytes per pixel
+MEGAPIXELS = 4.0  # an image is computed as a whole; networks were seen to take up to 1.7 kB per pixel
 
 
 def export_saved_model(
-    model: keras.Model, folder: str | Path, *, output: str = "fused", megapixels: float = MEGAPIXELS
+    model: keras.Model,
+    folder: str | Path,
+    *,
+    output: str = "fused",
+    megapixels: float = MEGAPIXELS,
+    warm_up: bool = False,
 ):
     """Write a network as a SavedModel, which is then compared with the network.
 
@@ -35,9 +41,11 @@ def export_saved_model(
         folder: where to write; replaced when it exists.
         output: which of the network's outputs to serve.
         megapixels: size from which ``restore_bytes`` refuses an image.
+        warm_up: add requests that TF Serving makes itself before it serves (:mod:`tfar.export.warm_up`).
 
     Raises:
-        TfarError: naming the folder, where what was written lacks weights or restores differently.
+        TfarError: naming the folder, where what was written lacks weights or restores differently; naming
+            tensorflow-serving-api, where the requests need it and it is missing.
     """
     import tensorflow as tf
 
@@ -92,5 +100,7 @@ def export_saved_model(
     def write(part: Path):
         archive.write_out(str(part), verbose=False)
         check_saved_model(part, network, output, name=str(folder))
+        if warm_up:
+            write_warm_up(part)
 
     write_atomically(folder, write)
