@@ -11,7 +11,7 @@ from tfar.export.warm_up import write_warm_up
 from tfar.models import input_names, rgb_form
 from tfar.storage import write_atomically
 
-MEGAPIXELS = 4.0  # an image is computed as a whole; networks were seen to take up to 1.7 kB per pixel
+MEGAPIXELS = 4.0  # an image is computed as a whole, in memory that grows with it
 
 
 def export_saved_model(
