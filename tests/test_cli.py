@@ -9,11 +9,14 @@ from tfar import cli
 from tfar.models import SYSTEMS
 
 
-def test_help_names_every_system(capsys, monkeypatch):
+def test_help_names_the_five_systems_and_an_unknown_name_all_of_them(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit):
         cli.main(["train", "--help"])
-    assert set(SYSTEMS) <= set(re.findall(r"[a-z-]+", capsys.readouterr().out))
+    words = set(re.findall(r"[a-z-]+", capsys.readouterr().out))
+    assert {"region-aware", "ep-gan", "argan", "galteri-gan", "one-to-many"} <= words & set(SYSTEMS)
+    assert cli.main(["train", "unknown"]) == 2
+    assert set(SYSTEMS) <= set(re.findall(r"[a-z0-9-]+", capsys.readouterr().err))
 
 
 def test_warnings_are_one_line_each(capsys):

@@ -1,10 +1,86 @@
 import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from helpers import files_below
 from PIL import Image
 from skimage import data
 
 PHOTO = data.astronaut()[:40, :33]
 
 
+def inputs(file):
+    """The input of a TFLite file: its shape."""
+    return (
+        Interpreter(str(file)).get_signature_runner("serving_default").get_input_details()["image"]["shape_signature"]
+    )
+
+
 def test_export_into_the_place_of_a_file(refused, photo, fused_file):
     assert f"{photo}: " in refused("export", photo, "--preset", fused_file)
     np.testing.assert_array_equal(np.asarray(Image.open(photo)), PHOTO)
+
+
+def test_only_a_quantized_tflite_file_of_a_fixed_tile(run, single_file, tmp_path):
+    target = tmp_path / "out"
+    options = ("--format", "tflite", "--quantize", "dynamic", "--tile", "24")
+    assert run("export", target, "--preset", single_file, *options)[:2] == (0, [f"{target}/model.tflite"])
+    assert files_below(target) == ["model.tflite"]
+    assert inputs(target / "model.tflite").tolist() == [1, 24, 24, 3]
+    details = Interpreter(str(target / "model.tflite")).get_tensor_details()
+    assert np.int8 in {tensor["dtype"] for tensor in details}
+
+
+def test_versions_of_a_saved_model_lie_beside_each_other(run, refused, single_file, tmp_path):
+    target = tmp_path / "out"
+    for version, limit in ((3, "0.001"), (12, "1")):
+        options = ("--format", "saved-model", "--version", version, "--max-megapixels", limit)
+        code, out, _ = run("export", target, "--preset", single_file, *options)
+        assert (code, out) == (0, [f"{target}/saved_model/{version}"])
+    assert [path.name for path in target.iterdir()] == ["saved_model"]
+    assert sorted(path.name for path in (target / "saved_model").iterdir()) == ["12", "3"]
+    content = tf.io.encode_png(PHOTO)[None]
+    for version, error in (("3", b"more than 0.001 megapixels"), ("12", b"")):
+        restore = tf.saved_model.load(target / "saved_model" / version).signatures["restore_bytes"]
+        assert restore(image_bytes=content)["error"].numpy().tolist() == [error]
+
+
+@pytest.mark.parametrize("name", ["saved_model", "model.tflite"])
+def test_what_is_there_is_not_replaced_unasked(run, refused, single_file, tmp_path, name):
+    (tmp_path / name).mkdir()
+    line = refused("export", tmp_path, "--preset", single_file)
+    assert line == f"tfar: {tmp_path / name}: is there already; --overwrite replaces it"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    format = "saved-model" if name == "saved_model" else "tflite"
+    assert run("export", tmp_path, "--preset", single_file, "--overwrite", "--format", format)[0] == 0
+    assert (tmp_path / name).is_file() == (name == "model.tflite")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("option", "format"),
+    [
+        ("--quantize=float16", "tflite"),
+        ("--tile=64", "tflite"),
+        ("--version=1", "saved-model"),
+        ("--max-megapixels=1", "saved-model"),
+        ("--warm-up", "saved-model"),
+    ],
+)
+def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, option, format):
+    other = "saved-model" if format == "tflite" else "tflite"
+    line = refused("export", tmp_path / "out", "--preset", single_file, option, "--format", other)
+    assert line == f"tfar: {option.split('=')[0]} is of the format {format}, which --format leaves out"
+    assert not (tmp_path / "out").exists()
+
+
+def test_requests_for_warming_up(run, single_file, tmp_path):
+    pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
+    options = ("--format", "saved-model", "--version", "1", "--warm-up")
+    assert run("export", tmp_path, "--preset", single_file, *options)[0] == 0
+    assert "saved_model/1/assets.extra/tf_serving_warmup_requests" in files_below(tmp_path)
+
+
+def test_an_unknown_preset_leaves_nothing(refused, tmp_path):
+    assert "no preset or folder 'absent'" in refused("export", tmp_path / "out", "--preset", "absent")
+    assert not (tmp_path / "out").exists()

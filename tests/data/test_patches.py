@@ -16,7 +16,8 @@ from tfar.data import patches as module
 from tfar.data.patches import PatchDataset, Patches, draw_noise, tf_dataset, validation_batch
 from tfar.data.sources import SourceImage, load_split
 from tfar.errors import ImageError
-from tfar.recipes import TABLES, Data
+from tfar.quantization import TABLES
+from tfar.recipes import Data
 
 
 def photo(height, width, channels=3, seed=0):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -55,6 +57,23 @@ def test_saved_model_signature(exported):
     assert (name, image.dtype, image.shape.as_list()) == ("image", tf.uint8, [None, None, None, 3])
     [(name, restored)] = serve.structured_outputs.items()
     assert (name, restored.dtype, restored.shape.rank) == ("restored", tf.uint8, 4)
+
+
+def test_exports_hold_the_weights_once(noise, tmp_path):
+    wide = {**TINY, "filters": 24, "head": 24}
+    model = region_aware(perturb(edge_cnn(**wide), 1), perturb(texture_generator(**wide), 2))
+    weights = sum(weight.numpy().nbytes for weight in model.weights)
+    export_saved_model(model, tmp_path / "saved_model")
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "saved_model").rglob("*") if path.is_file()}
+    assert weights < sizes["variables.data-00000-of-00001"] <= 1.1 * weights
+    assert sum(sizes.values()) <= 1.1 * (weights + sizes["saved_model.pb"])
+    export_tflite(tmp_path / "saved_model", tmp_path / "model.tflite")
+    assert weights < (tmp_path / "model.tflite").stat().st_size <= 1.2 * weights
+    image, restored = noise(24, 32), Restorer(model)
+    serve = tf.saved_model.load(tmp_path / "saved_model").signatures["serving_default"]
+    assert largest_difference(serve(image=tf.constant(image[None]))["restored"].numpy()[0], restored(image)) <= 1
+    restore = Interpreter(str(tmp_path / "model.tflite")).get_signature_runner("serving_default")
+    assert largest_difference(restore(image=image[None])["restored"][0], restored(image)) <= 1
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -149,6 +168,37 @@ def test_layers_can_be_served_and_a_folder_is_replaced(fused_model, noise, tmp_p
     restored = serve(image=tf.constant(image[None]))["restored"].numpy()[0]
     assert largest_difference(restored, Restorer(fused_model, layer)(image)) <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
+
+
+@pytest.mark.parametrize("channels", [3, 1], ids=["color", "luma"])
+def test_signatures_of_layers_and_dials(noise, tmp_path, channels):
+    networks = [make(**TINY, channels=channels) for make in (edge_cnn, texture_generator)]
+    model = region_aware(*[perturb(network, seed) for seed, network in enumerate(networks, start=1)])
+    export_saved_model(model, tmp_path / "saved_model")
+    signatures = tf.saved_model.load(tmp_path / "saved_model").signatures
+    assert sorted(signatures) == ["base", "dials", "restore_bytes", "serving_default", "texture"]
+    image = noise(17, 14)
+    images = tf.constant(np.stack([image] * 4))
+    for layer in ("base", "texture"):
+        restored = signatures[layer](image=images)["restored"].numpy()[0]
+        assert largest_difference(restored, Restorer(model, layer)(image)) <= 1
+    strength, texture = [1.0, 0.5, 0.0, 0.3], [0.0, 0.5, 1.0, 1.0]
+    restored = signatures["dials"](image=images, strength=tf.constant(strength), texture=tf.constant(texture))[
+        "restored"
+    ]
+    expected = [Restorer(model, strength=s, texture=t)(image) for s, t in zip(strength, texture)]
+    assert largest_difference(restored.numpy(), np.stack(expected)) <= 1
+    assert all(largest_difference(one, other) > 1 for one, other in itertools.combinations(expected, 2))
+
+
+def test_strength_of_a_single_network(exported_with_noise, noise):
+    model, folder = exported_with_noise
+    signatures = tf.saved_model.load(folder / "saved_model").signatures
+    assert sorted(signatures) == ["dials", "restore_bytes", "serving_default"]
+    image, drawn, strength = noise(9, 12), draw(4, 9, 12), tf.constant([0.4])
+    restored = signatures["dials"](image=tf.constant(image[None]), noise=tf.constant(drawn), strength=strength)
+    expected = Restorer(model, seed=4, strength=0.4)(image)
+    assert largest_difference(restored["restored"].numpy()[0], expected) <= 1
 
 
 def test_command_line_exports_the_layer_asked_for(fused_file, fused_model, noise, tmp_path, capsys):

@@ -7,8 +7,24 @@ import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from tfar.export.checks import ROUNDING, check_tflite
 from tfar.storage import write_atomically
+
+
+class Quantization(NamedTuple):
+    """What a file is checked for."""
+
+    bytes_per_weight: int  # at least
+    levels: float  # by which it may restore differently, in the mean
+
+
+QUANTIZATIONS = {
+    "none": Quantization(4, ROUNDING),
+    "float16": Quantization(2, 0.5),
+    "dynamic": Quantization(1, 2.5),
+}
 
 # Layer of a network -> the outputs that it takes; ``image`` is the layer of a network that has no others.
 LAYER_OUTPUTS = {
@@ -19,13 +35,52 @@ LAYER_OUTPUTS = {
 }
 
 
-def export_tflite(saved_model: str | Path, file: str | Path):
-    """Convert a SavedModel of :func:`tfar.export.saved_model.export_saved_model` to a TFLite file.
+def export_tflite(saved_model: str | Path, file: str | Path, *, quantize: str = "none", tile: int | None = None):
+    """Convert a SavedModel of :func:`tfar.export.saved_model.export_saved_model` to a TFLite file, and compare them.
 
-    The inputs are those of the SavedModel, for a batch of 1; height and width are set by resizing the input tensors.
+    The inputs are those of ``serving_default``, for a batch of 1.
+
+    Args:
+        saved_model: folder of the SavedModel.
+        file: what to write.
+        quantize: a key of :data:`QUANTIZATIONS`: ``none`` holds weights in float32, ``float16`` holds all constants in
+            16 bits and computes in float32, ``dynamic`` holds the weights of large convolutions in 8 bits and computes
+            these in 8 bits, with a range of the activations that is measured for every image.
+        tile: height and width of the image; by default they are set by resizing the input tensors.
+
+    Raises:
+        TfarError: naming the file, where the conversion lacks weights or restores differently.
     """
-    content = _converted(saved_model, ["serving_default"], eight_bit=False)
+    import tensorflow as tf
+
+    source = tf.saved_model.load(saved_model)
+    serve = source.signatures["serving_default"]
+    if tile:
+        with tempfile.TemporaryDirectory() as folder:
+            _fix_size(source, tile, folder)
+            content = _converted(folder, ["serving_default"], quantize=quantize)
+    else:
+        content = _converted(saved_model, ["serving_default"], quantize=quantize)
+    check_tflite(content, serve, **QUANTIZATIONS[quantize]._asdict(), tile=tile, name=str(file))
     write_atomically(file, lambda part: part.write_bytes(content))
+
+
+def _fix_size(source, tile: int, folder: str):
+    """Write a SavedModel whose ``serving_default`` is that of another one, for one image of a fixed size."""
+    import tensorflow as tf
+
+    serve = source.signatures["serving_default"]
+    sides = {"image": tile, "noise": -(-tile // 2)}
+    signature = [
+        tf.TensorSpec((1, sides[name], sides[name], spec.shape[-1]), spec.dtype, name=name)
+        for name, spec in serve.structured_input_signature[1].items()
+    ]
+    module = tf.Module()
+    module.source = source
+    module.serve = tf.function(
+        lambda *given: serve(**{spec.name: value for spec, value in zip(signature, given)}), input_signature=signature
+    )
+    tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
 
 
 def convert(model, file: str | Path, *, eight_bit: bool):
@@ -48,7 +103,6 @@ def convert(model, file: str | Path, *, eight_bit: bool):
 
     specification = [tf.TensorSpec((1, None, None, i.shape[-1]), tf.float32, name=i.name) for i in model.inputs]
     archive = keras.export.ExportArchive()
-    archive.track(model)
     layers = [layer for layer, outputs in LAYER_OUTPUTS.items() if set(outputs) <= model.output.keys()]
     for layer in layers:
         network = keras.Model(model.inputs, {name: model.output[name] for name in LAYER_OUTPUTS[layer]})
@@ -57,7 +111,7 @@ def convert(model, file: str | Path, *, eight_bit: bool):
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
         slow = any(isinstance(layer, keras.layers.Conv2DTranspose) for layer in _layers(model))
-        content = _converted(folder, layers, eight_bit=eight_bit and not slow)
+        content = _converted(folder, layers, quantize="dynamic" if eight_bit and not slow else "none")
     write_atomically(file, lambda part: part.write_bytes(content))
 
 
@@ -71,11 +125,13 @@ def _call(network, *inputs):
     return network(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
 
 
-def _converted(saved_model: str | Path, signatures: Sequence[str], *, eight_bit: bool) -> bytes:
+def _converted(saved_model: str | Path, signatures: Sequence[str], *, quantize: str) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=list(signatures))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if eight_bit:
+    if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
     return converter.convert()

@@ -1,6 +1,6 @@
 """What all networks have in common: named inputs, outputs by name, and a form for RGB images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 from keras import ops
@@ -29,19 +29,20 @@ def main_output(network: keras.Model) -> str:
     return "fused" if "fused" in network.output else "image"
 
 
-def rgb_form(network: keras.Model, output: str) -> keras.Model:
-    """One output of a network, for RGB images.
+def rgb_form(network: keras.Model, outputs: Sequence[str]) -> keras.Model:
+    """Some outputs of a network, for RGB images.
 
     A network for luma restores the luma of the image and the chroma stays as it is: what it changes is added to the
-    three channels alike. A network for RGB is only cut down to the output.
+    three channels alike. A network for RGB is only cut down to the outputs.
 
     Returns:
-        A model from the network's inputs, the first of them RGB ``(B, H, W, 3)``, to an image of the same shape.
+        A model from the network's inputs, the first of them RGB ``(B, H, W, 3)``, to a dictionary of images of the
+        same shape.
     """
     if channels(network) == 3:
-        return keras.Model(network.inputs, network.output[output])
+        return keras.Model(network.inputs, {name: network.output[name] for name in outputs})
     rgb = keras.Input((None, None, 3), name=network.inputs[0].name)
     others = [keras.Input(tensor.shape[1:], name=tensor.name) for tensor in network.inputs[1:]]
     luma = pixels.to_luma(rgb)
-    restored = network([luma, *others] if others else luma)[output]
-    return keras.Model([rgb, *others], rgb + (restored - luma))
+    restored = network([luma, *others] if others else luma)
+    return keras.Model([rgb, *others], {name: rgb + (restored[name] - luma) for name in outputs})
