@@ -231,10 +231,10 @@ def test_standard_input_and_output(fused_file, tmp_path):
 
 
 def test_an_interruption_leaves_whole_files_only(fused_file, tmp_path):
-    for i in range(40):
-        save(tmp_path / "in" / f"{i:02}.jpg", np.tile(PHOTO, (6, 6, 1)))
+    for i in range(400):
+        save(tmp_path / "in" / f"{i:03}.jpg", np.tile(PHOTO, (6, 6, 1)))
     process = start(fused_file, tmp_path / "in", tmp_path / "out")
-    while not (tmp_path / "out" / "01.png").exists():
+    while not (tmp_path / "out" / "001.png").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -242,7 +242,7 @@ def test_an_interruption_leaves_whole_files_only(fused_file, tmp_path):
     assert process.returncode == 130
     assert err == b"tfar: interrupted\n"
     left = files_below(tmp_path / "out")
-    assert 1 <= len(left) < 40
+    assert 1 <= len(left) < 400
     assert all(read_image(tmp_path / "out" / name).shape == (240, 198, 3) for name in left)
 
 
