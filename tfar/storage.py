@@ -26,9 +26,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = (
-        f"{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"  # of no more bytes than names have
-    )
+    number = zlib.crc32(os.fsencode(path.name))  # with the end of the name: no longer than names may be
+    own = f"{os.getpid()}-{number:08x}-{path.name[-40:]}"
     part, old = path.with_name(f".part-{own}"), path.with_name(f".old-{own}")
     _remove(part)
     try:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 from helpers import files_below
@@ -85,13 +86,46 @@ def test_16_bits(restore, tmp_path):
     source = save(tmp_path / "a.jpg")
     for name, depth in (("out.png", 16), ("8.png", 8)):
         assert restore(source, tmp_path / name, "--depth", depth, "--no-consistency")[0] == 0
-    import cv2
-
     deep = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)[..., ::-1]
     assert deep.dtype == np.uint16 and len(np.unique(deep % 257)) > 50
     np.testing.assert_allclose(deep / 257, read_image(tmp_path / "8.png"), atol=0.51)
     code, _, [line] = restore(source, tmp_path / "out.webp", "--depth", 16)
     assert code == 2 and "16 bits a channel are written as PNG" in line
+
+
+def test_16_bits_of_a_file_are_said(restore, tmp_path):
+    source = tmp_path / "a.png"
+    cv2.imwrite(str(source), np.uint16(PHOTO) * 257)
+    code, [line], _ = restore(source, tmp_path / "8.png", "--force")
+    assert code == 0 and "16 bits a channel, restored to 8 (--depth 16 writes 16)" in line
+    code, [line], _ = restore(source, tmp_path / "16.png", "--force", "--depth", 16)
+    assert (code, line) == (0, f"{source} -> {tmp_path}/16.png")
+
+
+@pytest.mark.parametrize("kind", ["frames", "16 bits"])
+def test_nothing_is_replaced_by_less(restore, tmp_path, kind):
+    source = tmp_path / "a.png"
+    if kind == "frames":
+        save(source, Image.fromarray(PHOTO), save_all=True, append_images=[Image.fromarray(255 - PHOTO)], duration=50)
+        missing, needed = "has 2 frames or pages; in place it needs --frames all", ["--frames", "all"]
+    else:
+        cv2.imwrite(str(source), np.uint16(PHOTO) * 257)
+        missing, needed = "has 16 bits a channel; in place it needs --depth 16", ["--depth", 16]
+    before = source.read_bytes()
+    code, _, [line] = restore(source, "--in-place", "--force")
+    assert code == 2 and f"{source}: {missing}" in line
+    assert source.read_bytes() == before
+    assert restore(source, "--in-place", "--force", *needed)[0] == 0
+    found = read_pictures(source, frames="all")
+    assert (len(found), found[0].bits) == ((2, 8) if kind == "frames" else (1, 16)) and found[0].metadata.note
+
+
+def test_the_second_picture_of_a_file_is_not_held_to_the_first_ones_intervals(restore, tmp_path):
+    pair = [Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)]
+    source = save(tmp_path / "a.mpo", pair[0], "MPO", save_all=True, append_images=pair[1:], quality=60)
+    assert restore(source, tmp_path / "out.tif", "--frames", "all")[0] == 0
+    for given, written in zip(read_pictures(source, frames="all"), read_pictures(tmp_path / "out.tif", frames="all")):
+        assert np.abs(np.int16(given.pixels) - written.pixels).mean() < 12
 
 
 def test_cmyk_is_said_and_32_bits_are_refused(restore, tmp_path):

@@ -262,7 +262,7 @@ class PatchDataset(keras.utils.PyDataset):
 def validation_batch(images: Sequence[SourceImage], data: recipes.Data, *, channels: int = 3, noise: bool = False):
     """A fixed batch ``(x, original)`` of patches of the held-out images.
 
-    There are four times as many cut without augmentation.
+    There are four times as many patches as images (at least 16, at most 256), of photographs only and not augmented.
     """
     count = min(max(4 * len(images), 16), 256)
     fixed = dataclasses.replace(data, batch=count, patches_per_image=1, augment=False, drawn=0.0)

@@ -4,7 +4,6 @@ An image is known by its file before any of its pixels is read, and splits are m
 """
 
 import hashlib
-import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tfar.errors import ImageError
 from tfar.images.read import image_files, image_size, read_image
@@ -124,16 +122,14 @@ def _tfds_images(name: str) -> list[SourceImage]:
     key = "image" if "image" in features else "hr"
     images = []
     for index in range(len(records)):
-        with Image.open(io.BytesIO(records[index][key])) as image:
-            size = image.size[::-1]
-        images.append(SourceImage(f"tfds:{name}/{index:08d}", size, partial(_decoded, records, index, key)))
+        load = partial(_decoded, records, index, key)
+        images.append(SourceImage(f"tfds:{name}/{index:08d}", image_size(records[index][key]), load))
     return images
 
 
 def _decoded(records: Sequence, index: int, key: str) -> np.ndarray:
-    """The pixels of one record's image file: uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` gray."""
-    with Image.open(io.BytesIO(records[index][key])) as image:
-        return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    """The pixels of one record's image file, as :func:`tfar.images.read.read_image` gives them."""
+    return read_image(records[index][key])
 
 
 def _large_enough(images: Sequence[SourceImage], patch: int) -> list[SourceImage]:

@@ -40,6 +40,8 @@ class Picture:
         format: Pillow's name of the file's format, such as ``JPEG``.
         orientation: how the file stores the picture: EXIF's 1 (upright) to 8.
         duration: how long a frame of an animation is shown, in milliseconds; None in other files.
+        frames: of the file, or its pages; 1 in most files.
+        bits: a channel of the file, 8 or 16; ``pixels`` are scaled to 8.
         notes: what of the file is not as one may expect, a line each.
     """
 
@@ -49,6 +51,8 @@ class Picture:
     format: str = "PNG"
     orientation: int = 1
     duration: float | None = None
+    frames: int = 1
+    bits: int = 8
     notes: tuple[str, ...] = ()
 
 
@@ -102,19 +106,19 @@ def picture_of(image: Image.Image) -> Picture:
         raise ImageError(f"not a readable image ({_reason(error, '')})") from error
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of the upright image in a file, of which only the header is read.
+def image_size(source: Source) -> tuple[int, int]:
+    """Height and width of the upright image in a file, or its bytes, of which only the header is read.
 
     Raises:
         ImageError: naming the file, when it is no image.
     """
     try:
-        with open(path, "rb") as file, open_image(file) as image:
+        with as_file(source) as file, open_image(file) as image:
             width, height = image.size
             sideways = image.format != "TIFF" and orientation(image) in SIDEWAYS  # Pillow turns TIFF files itself
             return (width, height) if sideways else (height, width)
     except Exception as error:  # as above
-        raise ImageError(f"{path}: not a readable image ({_reason(error, path)})") from error
+        raise ImageError(f"{_name(source)}: not a readable image ({_reason(error, source)})") from error
 
 
 def orientation(image: Image.Image) -> int:
@@ -229,9 +233,6 @@ def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float)
                 raise ImageError("cut short, its data end early; --partial restores what is there")
             notes.append("cut short; restored as far as it decodes")
             image = open_image(io.BytesIO(data + EOI))
-    count = getattr(image, "n_frames", 1)
-    if count > 1 and frames == "first":
-        notes.append(f"{count} frames or pages, of which the first is taken (--frames all takes all)")
     taken = ImageSequence.Iterator(image) if frames == "all" else [image]
     return [_picture(frame, tuple(notes)) for frame in taken]
 
@@ -270,9 +271,10 @@ def _thumbnail(data: bytes) -> np.ndarray:
 
 def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
     """The frame of an open image at which it stands."""
-    notes += _depth_notes(image)
+    stored: dict[str, Any] = {"bits": _bits(image)}
     image.load()
-    stored = {
+    stored |= {
+        "frames": getattr(image, "n_frames", 1),
         "format": str(image.format),
         "orientation": orientation(image),
         "duration": image.info.get("duration") if getattr(image, "is_animated", False) else None,
@@ -291,13 +293,13 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
     return Picture(pixels, alpha, metadata, notes=notes, **stored)
 
 
-def _depth_notes(image: Image.Image) -> tuple[str, ...]:
-    """Refuses 32 bits a channel, whose range files do not tell, and notes 16 of them."""
+def _bits(image: Image.Image) -> int:
+    """Bits a channel of an image that is not loaded yet, 8 or 16; 32, whose range files do not tell, are refused."""
     raw = " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
     deep = ";16" in raw or "65535" in raw
     if image.mode == "F" or (image.mode == "I" and not deep):
         raise ImageError("32 bits a channel, of a range that the file does not tell; convert it to 8 or 16 bits")
-    return ("16 bits a channel, restored from 8",) if deep or image.mode.startswith("I") else ()
+    return 16 if deep or image.mode.startswith("I") else 8
 
 
 def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,6 +1,5 @@
 """Writing image files."""
 
-import io
 import os
 import shutil
 from collections.abc import Sequence
@@ -172,7 +171,7 @@ def _chunks(metadata: Metadata, *, gray: bool) -> tuple[list[int], list[np.ndarr
 
 def _check_same(path: Path, pictures: Sequence[Picture], *, lossless: bool):
     """Raise :class:`ImageError` when a file that was just written does not decode to its pictures."""
-    found = read_pictures(io.BytesIO(path.read_bytes()), frames="all", max_megapixels=float("inf"))
+    found = read_pictures(path, frames="all", max_megapixels=float("inf"))
     same = len(found) == len(pictures)
     for written, picture in zip(found, pictures):
         same &= written.pixels.shape[:2] == picture.pixels.shape[:2]

@@ -14,7 +14,7 @@ from tfar.images.read import MAX_MEGAPIXELS, Picture, read_pictures
 from tfar.images.write import WRITABLE, check_fits, encode, write_pictures
 from tfar.restoration.files import STDIO, Job, Outcome, raise_if_full, standard_input
 from tfar.restoration.inspection import Inspection, inspect_picture
-from tfar.restoration.projection import coded_planes, project
+from tfar.restoration.projection import CodedPlanes, coded_planes, project
 
 JPEG_FORMATS = ("JPEG", "MPO")
 
@@ -85,6 +85,8 @@ class FileRestorer:
         first = pictures[0]
         if first.metadata.note and not self.again:
             return Outcome(job, "skipped", (f"is a result already ({first.metadata.note}); --again restores it",))
+        if job.source in job.targets:
+            self._check_in_place(job.source, first)
         forms = [self._form(target, job, first) for target in job.targets]
         blank = [dataclasses.replace(picture, pixels=self._blank(picture)) for picture in pictures]
         for target, form in zip(job.targets, forms):
@@ -103,19 +105,24 @@ class FileRestorer:
             check()
             self.progress(job, done, total)
 
-        restored = [self._restored(picture, data, found, step) for picture in pictures]
+        coded = [self._coded(first, data), *[None] * (len(pictures) - 1)]  # of the other pictures it is not known
+        restored = [self._restored(picture, found, step, planes) for picture, planes in zip(pictures, coded)]
         check()
         self._write(job, forms, list(zip(*restored)))
         return Outcome(job, "restored", notes, found.as_dict())
 
-    def _restored(self, picture: Picture, data, found: Inspection, step: Callable[[int, int], None]) -> list[Picture]:
+    def _coded(self, picture: Picture, data: Path | bytes) -> CodedPlanes | None:
+        """The planes that a JPEG holds, for consistency; None for other files, or where it is not asked for."""
+        if not self.consistency or picture.format not in JPEG_FORMATS:
+            return None
+        return coded_planes(data if isinstance(data, bytes) else data.read_bytes(), picture.orientation)
+
+    def _restored(
+        self, picture: Picture, found: Inspection, step: Callable[[int, int], None], coded: CodedPlanes | None
+    ) -> list[Picture]:
         """The pictures to write of one that was read."""
-        results = self.restore(picture.pixels, found, step)
-        coded = None
-        if self.consistency and picture.format in JPEG_FORMATS and picture.duration is None:
-            coded = coded_planes(data if isinstance(data, bytes) else Path(data).read_bytes(), picture.orientation)
         made = []
-        for result in results:
+        for result in self.restore(picture.pixels, found, step):
             if coded is not None and result.shape[:2] == picture.pixels.shape[:2]:  # a contact sheet is larger
                 result = project(result, coded)
             made.append(self._finished(picture, result))
@@ -145,14 +152,23 @@ class FileRestorer:
 
     def _notes(self, picture: Picture, found: Inspection) -> tuple[str, ...]:
         notes = picture.notes
-        if self.depth == 16:
-            notes = tuple(note for note in notes if not note.startswith("16 bits"))
+        if picture.frames > 1 and self.frames == "first":
+            notes += (f"{picture.frames} frames or pages, of which the first is taken (--frames all takes all)",)
+        if picture.bits > self.depth:
+            notes += (f"{picture.bits} bits a channel, restored to 8 (--depth 16 writes 16)",)
         if found.quality is not None and self.qualities:
             low, high = self.qualities
             if not low - 5 <= found.quality <= high + 5:
                 span = f"{low}" if low == high else f"{low} to {high}"
                 notes += (f"its quality is {found.quality}, but {self.preset} is for {span}: try --preset general",)
         return notes
+
+    def _check_in_place(self, source: Path, picture: Picture):
+        """Raise for a file of which its result would hold less."""
+        if picture.frames > 1 and self.frames == "first":
+            raise ImageError(f"{source}: has {picture.frames} frames or pages; in place it needs --frames all")
+        if picture.bits > self.depth:
+            raise ImageError(f"{source}: has {picture.bits} bits a channel; in place it needs --depth 16")
 
     def _form(self, target: Path, job: Job, picture: Picture) -> str:
         """Pillow's name of the format to write."""
