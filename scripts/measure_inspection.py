@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from tfar import backend
+from tfar import backend, quantization
 from tfar.cli import exit_code
 from tfar.commands.arguments import positive, quality
 
@@ -63,7 +63,7 @@ def run(options):
     def single(image, factor, tables="standard"):
         picture, offset = cut(jpeg.compress(image, factor, tables=tables))
         trace = search(find_trace, picture)
-        wanted = nearest_quality(jpeg.luma_table(factor, tables))
+        wanted = nearest_quality(quantization.luma_table(factor, tables))
         near = trace and abs(trace.quality - wanted) <= 3
         return [bool(trace and trace.offset == offset), bool(trace and trace.offset != offset), bool(near)]
 
@@ -72,7 +72,7 @@ def run(options):
         if shifted:
             picture, offset = cut(picture, at_least=1)
         picture = jpeg.compress(picture, second)
-        trace = search(find_trace_beneath, picture, jpeg.luma_table(second))
+        trace = search(find_trace_beneath, picture, quantization.luma_table(second))
         right = bool(trace and trace.offset == offset and abs(trace.quality - first) <= 5)
         return [right, bool(trace) and not right, not trace]
 

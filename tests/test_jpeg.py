@@ -6,7 +6,7 @@ from PIL import Image
 from scipy import fft
 from skimage import data
 
-from tfar import jpeg
+from tfar import jpeg, quantization
 from tfar.restoration.consistency import share_outside_interval
 
 COLOR = data.astronaut()[100:161, 200:283]
@@ -105,68 +105,19 @@ def test_other_subsamplings_are_refused(image):
         jpeg.encode(image, 10, "4:1:1")
 
 
-# Quantisation tables.
-
-
-@pytest.mark.parametrize("tables", jpeg.TABLES)
-@pytest.mark.parametrize("quality", [1, 10, 50, 75, 96, 100])
-def test_the_quantization_tables_are_those_of_the_file(quality, tables):
-    luma, chroma = jpeg.quantization_tables(quality, tables)
-    found = opened(jpeg.encode(COLOR, quality, tables=tables)).quantization
-    assert found[0] == luma.ravel().tolist() and found.get(1, found[0]) == chroma.ravel().tolist()
-    assert opened(jpeg.encode(GRAY, quality, tables=tables)).quantization[0] == luma.ravel().tolist()
-    np.testing.assert_array_equal(jpeg.luma_table(quality, tables), luma)
-
-
-def test_the_tables_of_mozjpeg_are_scaled_as_those_of_libjpeg():
-    luma, chroma = jpeg.quantization_tables(75, "mozjpeg")
-    assert luma[0].tolist() == [8, 8, 8, 9, 13, 19, 28, 43] and luma[7, 7] == 209
-    np.testing.assert_array_equal(luma, chroma)
-
-
-def test_the_tables_of_photoshop_are_those_nearest_to_the_quality():
-    means = [jpeg.luma_table(quality, "photoshop").mean() for quality in range(1, 101)]
-    assert means == sorted(means, reverse=True) and len(set(means)) > 6
-    for quality in (80, 90):
-        assert 0.6 < jpeg.luma_table(quality, "photoshop").mean() / jpeg.luma_table(quality).mean() < 1.6
-
-
-@pytest.mark.parametrize("function", [jpeg.luma_table, lambda *given: jpeg.encode(GRAY, given[0], tables=given[1])])
-def test_other_tables_are_refused(function):
+def test_other_tables_are_refused():
     with pytest.raises(ValueError, match="tables must be one of standard, mozjpeg, photoshop, got 'jpegli'"):
-        function(50, "jpegli")
+        jpeg.encode(GRAY, 50, tables="jpegli")
 
 
-def test_the_scale_of_the_tables_and_its_inverse():
-    assert [jpeg.table_scale(quality) for quality in (5, 10, 50, 75)] == pytest.approx([10, 5, 1, 0.5])
-    for quality in (1, 30, 49, 50, 51, 80, 99):
-        scaled = jpeg.STANDARD_LUMA_TABLE[0, 0] * jpeg.table_scale(quality)
-        assert jpeg.luma_table(quality)[0, 0] == pytest.approx(min(max(scaled, 1), 255), abs=0.5 + 1e-9)
-        assert jpeg.quality_of_scale(jpeg.table_scale(quality)) == pytest.approx(quality)
-
-
-@pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
-def test_the_luma_table_is_the_one_that_pillow_writes(image):
-    for quality in range(1, 101):
-        file = io.BytesIO()
-        Image.fromarray(image[:8, :8]).save(file, "JPEG", quality=quality)
-        table = jpeg.luma_table(quality)
-        assert (table.shape, table.dtype) == ((8, 8), np.uint8)
-        assert table.ravel().tolist() == list(Image.open(file).quantization[0]), quality
-
-
-def test_horizontal_frequencies_run_to_the_right_of_a_luma_table():
-    # The table of quality 50 is Table K.1 of ITU-T T.81.
-    table = jpeg.luma_table(50)
-    assert table[0].tolist() == [16, 11, 10, 16, 24, 40, 51, 61]
-    assert table[:, 0].tolist() == [16, 12, 14, 14, 18, 24, 49, 72]
+# The tables of files.
 
 
 @pytest.mark.parametrize("image", [COLOR, GRAY], ids=["color", "gray"])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_the_luma_table_of_a_file(tmp_path, image, progressive):
     Image.fromarray(image).save(tmp_path / "photo.jpg", quality=23, progressive=progressive)
-    np.testing.assert_array_equal(jpeg.file_luma_table(tmp_path / "photo.jpg"), jpeg.luma_table(23))
+    np.testing.assert_array_equal(jpeg.file_luma_table(tmp_path / "photo.jpg"), quantization.luma_table(23))
 
 
 def test_the_luma_table_of_a_file_is_not_the_one_of_its_chroma_nor_a_standard_one(tmp_path):
@@ -179,7 +130,7 @@ def test_the_luma_table_of_a_picture_that_holds_others(tmp_path):
     first, second = Image.fromarray(COLOR), Image.fromarray(255 - COLOR)
     first.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[second], quality=31)
     assert Image.open(tmp_path / "photo.jpg").format == "MPO"  # as telephones write it
-    np.testing.assert_array_equal(jpeg.file_luma_table(tmp_path / "photo.jpg"), jpeg.luma_table(31))
+    np.testing.assert_array_equal(jpeg.file_luma_table(tmp_path / "photo.jpg"), quantization.luma_table(31))
 
 
 @pytest.mark.parametrize("name", ["photo.png", "photo.webp", "photo.tif", "photo.bmp"])
@@ -237,13 +188,13 @@ def test_block_dct_agrees_with_scipy():
 
 def test_coefficients_of_a_jpeg_are_multiples_of_its_table():
     luma = jpeg.decode(jpeg.encode(data.camera()[100:164, 200:272] // 2 + 64, 10))  # nothing is clipped
-    steps = np.asarray(jpeg.block_dct(luma[None, ..., None])) / jpeg.luma_table(10)
+    steps = np.asarray(jpeg.block_dct(luma[None, ..., None])) / quantization.luma_table(10)
     assert np.abs(steps - np.round(steps)).max() < 0.1
     assert len(np.unique(np.round(steps))) > 10
 
 
 def test_interval_excess_of_one_coefficient_moved_by_known_amounts():
-    table = np.stack([jpeg.luma_table(quality) for quality in (10, 30)])
+    table = np.stack([quantization.luma_table(quality) for quality in (10, 30)])
     coefficients = np.zeros((2, 1, 2, 8, 8))
     coefficients[:, 0, 1] = 3 * table
     moved = coefficients.copy()
@@ -262,7 +213,7 @@ def test_interval_excess_of_one_coefficient_moved_by_known_amounts():
 
 
 def test_interval_excess_counts_from_the_multiple_not_from_the_rounded_pixels():
-    table = jpeg.luma_table(10)[None]
+    table = quantization.luma_table(10)[None]
     coefficients = np.zeros((1, 1, 8, 8))
     coefficients[0, 0, 0, 0] = 80 * 3
     given = in_pixels(coefficients)
@@ -278,7 +229,7 @@ def test_interval_excess_of_color_is_that_of_its_luma():
     rng = np.random.default_rng(0)
     given, restored = rng.uniform(-1, 1, (2, 3, 16, 24, 3)).astype("float32")
     luma = [image @ np.float32([0.299, 0.587, 0.114])[:, None] for image in (given, restored)]
-    table = np.stack([jpeg.luma_table(quality) for quality in (10, 40, 80)])
+    table = np.stack([quantization.luma_table(quality) for quality in (10, 40, 80)])
     np.testing.assert_allclose(
         jpeg.interval_excess(given, restored, table), jpeg.interval_excess(*luma, table), rtol=1e-3, atol=1
     )
@@ -293,7 +244,7 @@ PHOTOS = [data.camera()[100:240, 150:301], data.astronaut()[50:181, 100:243]]
 @pytest.mark.parametrize("original", PHOTOS, ids=["gray", "color"])
 def test_an_original_is_inside_the_intervals_of_its_jpeg_and_other_images_are_not(original, quality):
     coded = jpeg.compress(original, quality, "4:4:4")
-    share = lambda restored: share_outside_interval(coded, restored, jpeg.luma_table(quality))  # noqa: E731
+    share = lambda restored: share_outside_interval(coded, restored, quantization.luma_table(quality))  # noqa: E731
     brighter = np.uint8(np.clip(original.astype(int) + 30, 0, 255))
     assert share(coded) == 0
     assert share(original) < 0.005  # what rounding does
@@ -308,7 +259,7 @@ def test_the_share_outside_the_intervals_is_that_of_the_coefficients():
     restored[:8, 8:16] = 128 + 6  # 48 levels of the first coefficient, the step is 80
     restored[8:16, 16:24] = 128 - 5  # 40 levels: still inside
     restored[16:], restored[:, 24:] = 0, 0
-    table = jpeg.luma_table(10)
+    table = quantization.luma_table(10)
     assert share_outside_interval(given, restored, table) == pytest.approx(1 / (6 * 64))
     in_color = [np.stack([image] * 3, axis=-1) for image in (given, restored)]
     assert share_outside_interval(*in_color, table) == pytest.approx(1 / (6 * 64))
@@ -319,4 +270,4 @@ def test_the_share_outside_the_intervals_is_that_of_the_coefficients():
 )
 def test_images_without_a_block_or_of_different_shapes_have_no_share(shape, other):
     with pytest.raises(ValueError, match="8x8 pixels|differ in shape"):
-        share_outside_interval(np.zeros(shape, np.uint8), np.zeros(other, np.uint8), jpeg.luma_table(10))
+        share_outside_interval(np.zeros(shape, np.uint8), np.zeros(other, np.uint8), quantization.luma_table(10))

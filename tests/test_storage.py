@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tfar.storage import write_atomically
+from tfar.storage import cache_folder, write_atomically
 
 
 def names(folder):
@@ -35,6 +35,11 @@ def old_file(path):
 def old_folder(path):
     path.mkdir()
     (path / "kept").write_text("old")
+
+
+def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("scores") == tmp_path / "tfar" / "scores"
 
 
 def test_writes_a_file_and_makes_its_folders(tmp_path):

@@ -13,16 +13,7 @@ from keras import ops
 from PIL import Image
 
 from tfar import pixels
-from tfar.quantization import (  # noqa: F401  what JPEG does begins with its tables: they are found here, too
-    BLOCK,
-    STANDARD_LUMA_TABLE,
-    TABLES,
-    dct_basis,
-    luma_table,
-    quality_of_scale,
-    quantization_tables,
-    table_scale,
-)
+from tfar.quantization import BLOCK, dct_basis, quantization_tables
 from tfar.recipes import SUBSAMPLINGS
 
 

@@ -7,7 +7,7 @@ from helpers import cells
 from PIL import Image
 from skimage import data
 
-from tfar import cli, jpeg
+from tfar import cli, quantization
 from tfar.commands import restore
 from tfar.reports.contact_sheet import LABEL_HEIGHT
 from tfar.restoration.consistency import share_outside_interval
@@ -122,7 +122,7 @@ def test_candidates_of_a_jpeg_come_with_the_share_outside_its_intervals(run, noi
         share, text = note.split("% ")
         assert text == "of the DCT coefficients outside the JPEG's interval)"
         given, restored = (Image.open(path).convert("RGB") for path in (source, file))
-        expected = share_outside_interval(np.asarray(given), np.asarray(restored), jpeg.luma_table(35))
+        expected = share_outside_interval(np.asarray(given), np.asarray(restored), quantization.luma_table(35))
         assert 0.001 < expected < 1
         assert float(share) == pytest.approx(100 * expected, abs=0.051)
         shares.append(share)

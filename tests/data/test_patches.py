@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy import fft
 
-from tfar import jpeg, pixels
+from tfar import jpeg, pixels, quantization
 from tfar.data import patches as module
 from tfar.data.patches import PatchDataset, Patches, draw_noise, tf_dataset, validation_batch
 from tfar.data.sources import SourceImage, load_split
@@ -289,7 +289,7 @@ def test_the_table_is_that_of_the_file(tables):
 
 def test_the_log_uniform_law_draws_the_factor_of_the_tables():
     x, _ = make(photo(32, 32), patch=8, batch=3000, quality=(5, 95), quality_law="log-uniform").batch(0)
-    mean = {jpeg.luma_table(quality).tobytes(): quality for quality in range(5, 96)}
+    mean = {quantization.luma_table(quality).tobytes(): quality for quality in range(5, 96)}
     qualities = np.array([mean[table.tobytes()] for table in x["table"]])
     assert (qualities.min(), qualities.max()) == (5, 95)
     # From quality 5 to 95 the factor goes from 10 to 0.1; at 10.5 it is 4.76, at 50.5 0.99, at 75.5 0.49.

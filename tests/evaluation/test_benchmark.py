@@ -155,11 +155,6 @@ def test_exact_restorations_are_counted_and_kept_out_of_the_mean(folder):
     assert mean.scores["psnr"] == pytest.approx(np.mean(finite))
 
 
-def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert benchmark.cache_folder() == tmp_path / "tfar" / "scores"
-
-
 def test_infinite_scores_survive_the_cache(tmp_path):
     cache = Cache(tmp_path)
     cache.put("key", {"scores": [{"psnr": float("inf")}]})

@@ -9,13 +9,12 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from tfar import jpeg
-from tfar.errors import TfarError
 from tfar.evaluation import protocols
-from tfar.evaluation.candidates import mean_scores, noisy_restorers, score_candidates, score_folder
+from tfar.evaluation.candidates import mean_scores, score_candidates, score_folder
 from tfar.metrics.catalogue import choose
-from tfar.models.argan import unet_generator
 from tfar.models.one_to_many import proposal_network
 from tfar.reports import tables
+from tfar.restoration.restorer import candidate_restorers
 
 PHOTOS = [data.astronaut()[:64, :80], data.coffee()[100:172, 200:264]]
 
@@ -89,7 +88,7 @@ def test_a_folder_is_restored_with_the_seeds_from_0_on(tmp_path):
     for number, photo in enumerate(PHOTOS):
         Image.fromarray(photo).save(tmp_path / f"{number}.png")
     model = perturb(proposal_network(**NOISE_GENERATOR), 1)
-    restorers = noisy_restorers(model, 2)
+    restorers = candidate_restorers(model, range(2))
     assert [restorer.seed for restorer in restorers] == [0, 1]
     found = score_folder({"mine": restorers}, tmp_path, "color", 10, METRICS)
     each = [score_candidates(protocols.color(photo, 10), restorers, METRICS) for photo in PHOTOS]
@@ -101,10 +100,3 @@ def test_a_folder_is_restored_with_the_seeds_from_0_on(tmp_path):
     assert lines[2].startswith("| JPEG | ") and lines[2].endswith(" |  |  |  |  | 0.00% |")
     assert lines[3].startswith("| original |  |") and lines[3].endswith(f"| {found['mine'].original_outside:.2%} |")
     assert lines[4].split(" | ")[1:4] == [f"{getattr(found['mine'], t)['psnr']:.2f}" for t in ("mean", "best", "worst")]
-
-
-def test_networks_without_noise_and_single_candidates_are_refused():
-    with pytest.raises(TfarError, match="unet_generator gives one restoration"):
-        noisy_restorers(unet_generator(filters=2, depth=1, norm="none"), 2)
-    with pytest.raises(TfarError, match="at least two candidates"):
-        noisy_restorers(proposal_network(**NOISE_GENERATOR), 1)

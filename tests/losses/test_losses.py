@@ -10,6 +10,7 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from tfar import jpeg as codec
+from tfar import quantization
 from tfar.losses.adversarial import discriminator_loss, generator_loss, saturating_generator_loss
 from tfar.losses.blocking import blocking_effect
 from tfar.losses.edge import edge_fidelity, sobel_edges
@@ -265,7 +266,7 @@ def jpeg_patches(channels=1, qualities=(10, 30, 60)):
         for image, quality in zip(images, qualities)
     ]
     batch = [np.stack(patches) / np.float32(127.5) - 1 for patches in (coded, images)]
-    return *batch, np.stack([codec.luma_table(quality) for quality in qualities])
+    return *batch, np.stack([quantization.luma_table(quality) for quality in qualities])
 
 
 def test_jpeg_loss_is_the_mean_excess_of_the_aligned_patches_over_all_patches():

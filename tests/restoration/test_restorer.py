@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import SCALES, TINY, largest_difference, perturb
+from helpers import NOISE_GENERATOR, SCALES, TINY, largest_difference, perturb
 from keras import layers, ops
 from skimage import data
 
@@ -10,7 +10,7 @@ from tfar.errors import ImageError, TfarError
 from tfar.models.one_to_many import proposal_network
 from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
 from tfar.restoration import engines
-from tfar.restoration.restorer import Restorer
+from tfar.restoration.restorer import Restorer, candidate_restorers
 
 SIZES = [(1, 1), (1, 9), (7, 5), (16, 24)]
 
@@ -428,3 +428,13 @@ def test_dials_out_of_range(fused_model, options, message):
 def test_texture_needs_layers(single_model):
     with pytest.raises(ValueError, match="texture is of the fused layer; edge_cnn gives the layer 'image'"):
         Restorer(single_model, texture=0.5)
+
+
+def test_candidates_are_of_a_network_with_noise(single_model, noise):
+    model = perturb(proposal_network(**NOISE_GENERATOR), 3)
+    image = noise(12, 15)
+    restorers = candidate_restorers(model, range(4, 6), strength=0.5)
+    for seed, restorer in zip((4, 5), restorers, strict=True):
+        np.testing.assert_array_equal(restorer(image), Restorer(model, seed=seed, strength=0.5)(image))
+    with pytest.raises(TfarError, match=f"{single_model.name} gives one restoration of an image; a one-to-many"):
+        candidate_restorers(single_model, range(2))

@@ -13,11 +13,11 @@ from skimage.metrics import structural_similarity
 from tfar import pixels
 from tfar.data.patches import Patches
 from tfar.data.sources import load_split
-from tfar.jpeg import luma_table
 from tfar.losses import adversarial, blocking, edge, fidelity, perceptual, similarity, texture
 from tfar.losses.diversity import diversity_loss
 from tfar.losses.jpeg import jpeg_loss
 from tfar.models import call
+from tfar.quantization import luma_table
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
 from tfar.training import trainer as engine
 from tfar.training.trainer import TERMS, Trainer

@@ -8,7 +8,7 @@ from helpers import GENERATOR, NOISE_GENERATOR, adversarial_recipe, blind_recipe
 from scipy import special
 from skimage.metrics import peak_signal_noise_ratio
 
-from tfar import jpeg, pixels
+from tfar import pixels, quantization
 from tfar.data.patches import Patches
 from tfar.data.sources import load_split
 from tfar.errors import RecipeError
@@ -94,7 +94,7 @@ def test_a_fading_term_weighs_less_the_better_the_jpeg(term):
         trainer = Trainer(recipe)
         trainer.begin(recipe.phases[0])
         x, original = batch_for(recipe)
-        batches = [({**x, "table": jpeg.luma_table(quality)[None]}, original) for quality in qualities]
+        batches = [({**x, "table": quantization.luma_table(quality)[None]}, original) for quality in qualities]
         found = []
         for batch in batches:
             trainer.reset_metrics()
@@ -108,7 +108,7 @@ def test_a_batch_of_several_qualities_fades_patch_by_patch():
     trainer = Trainer(recipe)
     trainer.begin(recipe.phases[0])
     x, original = batch_for(recipe)
-    x = {**x, "table": np.stack([jpeg.luma_table(95)] * 8 + [jpeg.luma_table(10)] * 8)}
+    x = {**x, "table": np.stack([quantization.luma_table(95)] * 8 + [quantization.luma_table(10)] * 8)}
     logits = keras.ops.convert_to_numpy(trainer.discriminator(trainer.generator(pixels.to_float(x["jpeg"]))["image"]))
     expected = np.sum(np.log1p(np.exp(-logits[8:]))) / 16
     assert float(trainer.test_step((x, original))["adversarial"]) == pytest.approx(expected, rel=1e-2)

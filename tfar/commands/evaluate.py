@@ -8,6 +8,7 @@ from tfar import backend
 from tfar.commands.arguments import named, not_negative, positive, quality
 from tfar.errors import TfarError
 from tfar.presets import DEFAULT
+from tfar.storage import cache_folder
 from tfar.terminal import print_error, print_tables
 
 
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         qualities=options.quality,
         metrics=metrics,
         limit=options.limit,
-        cache=benchmark.Cache(None if options.no_cache else benchmark.cache_folder()),
+        cache=benchmark.Cache(None if options.no_cache else cache_folder("scores")),
     )
     if rows:
         print_tables(tables.markdown(means(rows)))
@@ -116,13 +117,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _evaluate_candidates(options, metrics) -> int:
-    from tfar.evaluation.candidates import noisy_restorers, score_folder
+    from tfar.evaluation.candidates import score_folder
     from tfar.reports import tables
+    from tfar.restoration.restorer import candidate_restorers
     from tfar.training.region_aware import network_of
 
     if "real" in options.protocol:
         raise TfarError("--candidates needs originals, which the protocol real has not")
-    models = {Path(name).name: noisy_restorers(network_of(name), options.candidates) for name in options.models}
+    if options.candidates < 2:
+        raise TfarError(f"at least two candidates are needed, got {options.candidates}")
+    seeds = range(options.candidates)
+    models = {Path(name).name: candidate_restorers(network_of(name), seeds) for name in options.models}
     texts = []
     for folder, protocol, factor in itertools.product(options.folders, options.protocol, options.quality):
         found = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)

@@ -16,12 +16,12 @@ from tfar import __version__, presets
 from tfar.commands.arguments import add_preset, not_negative, positive, positive_number, quality, share
 from tfar.errors import TfarError
 from tfar.images.read import MAX_MEGAPIXELS
+from tfar.images.write import WRITABLE
 from tfar.recipes import LAYERS
 from tfar.storage import write_atomically
 from tfar.terminal import parts_bar, print_error
 
 EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "avif": ".avif", "same": None}
-FORMS = {"png": "PNG", "webp": "WEBP", "tiff": "TIFF", "jpeg": "JPEG", "avif": "AVIF", "same": None}
 PASSED_ON = "quality consistency depth frames partial max_megapixels strip again force".split()  # to FileRestorer
 SHOWN = 5  # files passed over that are named; --verbose names all
 
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
             version=__version__,
             preset=str(options.preset),
             qualities=presets.qualities(options.preset),
-            form=None if options.in_place else FORMS[options.format or "png"],
+            form=None if options.in_place else WRITABLE.get(EXTENSIONS[options.format or "png"] or ""),
             existing=_existing(options),
             progress=lambda job, done, total: show(job, done / total),
             **{name: getattr(options, name) for name in PASSED_ON},
@@ -153,12 +153,15 @@ def _existing(options: argparse.Namespace) -> str:
 
 def _restoration(options: argparse.Namespace) -> Callable:
     """From a picture, what was found out about it, and a function for its progress to the pictures to write."""
-    from tfar.restoration.restorer import Restorer
+    from tfar.restoration.restorer import Restorer, candidate_restorers
 
     dials = {name: getattr(options, name) for name in ("layer", "texture", "strength", "ensemble", "engine", "exact")}
-    seeds = range(options.seed, options.seed + (options.candidates or 1))
     try:
-        restorers = [Restorer(options.preset, seed=seed, **dials) for seed in seeds]
+        if options.candidates:
+            seeds = range(options.seed, options.seed + options.candidates)
+            restorers = candidate_restorers(options.preset, seeds, **dials)
+        else:
+            restorers = [Restorer(options.preset, seed=options.seed, **dials)]
     except ValueError as error:
         raise TfarError(str(error)) from error
     turn = threading.Semaphore(options.jobs)
@@ -171,8 +174,6 @@ def _restoration(options: argparse.Namespace) -> Callable:
             ]
         return [*results, contact_sheet(image, results)] if options.candidates else results
 
-    if options.candidates and not restorers[0].takes_noise:
-        raise TfarError(f"{options.preset} gives one restoration of an image; a one-to-many network gives candidates")
     return restore
 
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from tfar import jpeg, pixels, recipes
+from tfar import jpeg, pixels, quantization, recipes
 from tfar.data.drawn import drawn_picture
 from tfar.data.sources import SourceImage
 from tfar.errors import ImageError
@@ -104,7 +104,7 @@ class Patches:
         aligned = data.aligned == 1 or (data.aligned > 0 and rng.random() < data.aligned)
         if data.augment:
             image = np.rot90(image[:, ::-1] if rng.integers(2) else image, rng.integers(4))
-        grid = jpeg.BLOCK if aligned else 1
+        grid = quantization.BLOCK if aligned else 1
         place = [
             int(rng.integers(max(side - moved - data.patch, 0) // grid + 1)) * grid
             for side, moved in zip(image.shape[:2], shift)
@@ -117,7 +117,7 @@ class Patches:
         box = (*place, data.patch, data.patch)
         pair = (_Coded(source, coding).cut(*box), _Cropped(uncoded, shift).cut(*box))
         compressed, original = (p[..., None] if self.channels == 1 else pixels.as_rgb(p) for p in pair)
-        offset = np.uint8([start % jpeg.BLOCK for start in place])
+        offset = np.uint8([start % quantization.BLOCK for start in place])
         return compressed, original, coding.luma_table, offset
 
     def _draw_coding(self, rng, best: int) -> "_Coding":
@@ -126,8 +126,8 @@ class Patches:
         if data.quality_law == "uniform":
             quality = int(rng.integers(worst, best, endpoint=True))
         else:
-            low, high = (math.log(jpeg.table_scale(quality)) for quality in (best, worst))
-            quality = round(jpeg.quality_of_scale(math.exp(rng.uniform(low, high))))
+            low, high = (math.log(quantization.table_scale(quality)) for quality in (best, worst))
+            quality = round(quantization.quality_of_scale(math.exp(rng.uniform(low, high))))
         return _Coding(quality, _draw(rng, data.subsampling), _draw(rng, data.tables))
 
     def _draw_earlier_coding(self, rng, coding: "_Coding") -> tuple["_Coding | None", tuple[int, int]]:
@@ -149,7 +149,7 @@ class _Coding:
 
     @property
     def luma_table(self) -> np.ndarray:
-        return jpeg.luma_table(self.quality, self.tables)
+        return quantization.luma_table(self.quality, self.tables)
 
 
 class _Original:

@@ -21,7 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfar import __version__, jpeg, storage
+from tfar import __version__, jpeg
 from tfar.errors import TfarError
 from tfar.evaluation import protocols
 from tfar.evaluation.codecs import CODECS
@@ -31,6 +31,7 @@ from tfar.images.read import image_files, read_image
 from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import layer_restorers
+from tfar.storage import write_atomically
 from tfar.terminal import track
 
 FULL_REFERENCE: dict[str, Callable[[np.ndarray, int], protocols.Trial]] = {
@@ -82,16 +83,11 @@ class Cache:
 
     def put(self, key: str, entry: dict):
         if self.folder:
-            storage.write_atomically(_cached(self.folder, key), lambda part: part.write_text(json.dumps(entry)))
+            write_atomically(_cached(self.folder, key), lambda part: part.write_text(json.dumps(entry)))
 
 
 def _cached(folder: Path, key: str) -> Path:
     return folder / key[:2] / f"{key}.json"
-
-
-def cache_folder() -> Path:
-    """Where scores are kept: ``tfar/scores`` in the user's cache folder (XDG_CACHE_HOME)."""
-    return storage.cache_folder("scores")
 
 
 def evaluate(

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from tfar import jpeg
-from tfar.errors import TfarError
 from tfar.evaluation.benchmark import FULL_REFERENCE
 from tfar.evaluation.protocols import Trial
 from tfar.images.read import image_files, read_image
@@ -83,20 +81,6 @@ def score_candidates(
         outside=_mean([_outside(trial, image) for image in restored]),
         original_outside=_outside(trial, trial.original),
     )
-
-
-def noisy_restorers(model: keras.Model, count: int) -> list[Restorer]:
-    """A network's restorers of the seeds from 0 on.
-
-    Raises:
-        TfarError: for a network that gives one restoration of an image only, or fewer than two candidates.
-    """
-    restorers = [Restorer(model, seed=seed) for seed in range(count)]
-    if not restorers[0].takes_noise:
-        raise TfarError(f"{model.name} gives one restoration of an image; a one-to-many network gives candidates")
-    if count < 2:
-        raise TfarError(f"at least two candidates are needed, got {count}")
-    return restorers
 
 
 def score_folder(

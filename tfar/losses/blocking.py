@@ -3,7 +3,7 @@
 from keras import ops
 
 from tfar import pixels
-from tfar.jpeg import BLOCK
+from tfar.quantization import BLOCK
 
 
 def blocking_effect(restored):

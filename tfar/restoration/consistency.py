@@ -7,7 +7,7 @@ from keras import ops
 from PIL import Image
 
 from tfar import jpeg as codec
-from tfar import pixels
+from tfar import pixels, quantization
 from tfar.images.read import orientation, read_image
 
 
@@ -30,7 +30,7 @@ def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.nda
     """
     if jpeg.shape != restored.shape:
         raise ValueError(f"the images differ in shape: {jpeg.shape} and {restored.shape}")
-    height, width = (side // codec.BLOCK * codec.BLOCK for side in jpeg.shape[:2])
+    height, width = (side // quantization.BLOCK * quantization.BLOCK for side in jpeg.shape[:2])
     if not height or not width:
         raise ValueError(f"an image of at least 8x8 pixels is needed, got {jpeg.shape}")
     coded, repaired = (
@@ -50,6 +50,6 @@ def file_share_outside_interval(source: Path, target: Path) -> float | None:
         if orientation(file) != 1:
             return None
     table, image = codec.file_luma_table(source), read_image(source)
-    if table is None or min(image.shape[:2]) < codec.BLOCK:
+    if table is None or min(image.shape[:2]) < quantization.BLOCK:
         return None
     return share_outside_interval(pixels.as_rgb(image), pixels.as_rgb(read_image(target)), table)  # WebP has no gray

@@ -12,7 +12,7 @@ from tfar.errors import ImageError
 from tfar.images.metadata import Metadata
 from tfar.images.read import MAX_MEGAPIXELS, Picture, read_pictures
 from tfar.images.write import WRITABLE, check_fits, encode, write_pictures
-from tfar.restoration.files import STDIO, Job, Outcome, raise_if_full, standard_input
+from tfar.restoration.files import STDIO, Job, Outcome, raise_if_full
 from tfar.restoration.inspection import Inspection, inspect_picture
 from tfar.restoration.projection import CodedPlanes, coded_planes, project
 
@@ -80,7 +80,7 @@ class FileRestorer:
     def _outcome(self, job: Job, check: Callable[[], None]) -> Outcome:
         if self.existing == "skip" and all(target.exists() for target in job.targets):
             return Outcome(job, "skipped", ("exists",))
-        data = standard_input() if job.source == STDIO else job.source
+        data = sys.stdin.buffer.read() if job.source == STDIO else job.source
         pictures = read_pictures(data, frames=self.frames, partial=self.partial, max_megapixels=self.max_megapixels)
         first = pictures[0]
         if first.metadata.note and not self.again:

@@ -5,7 +5,6 @@ import concurrent.futures
 import errno
 import os
 import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -206,18 +205,17 @@ def _labeled(target: Path, candidates: int | None) -> tuple[Path, ...]:
 
 def _check_targets(jobs: Sequence[Job], existing: str):
     """Raise for targets that cannot be written, exist, or are inputs, before anything is computed."""
-    inputs = {job.source.resolve() for job in jobs}
-    same_files = {_identity(path) for path in inputs if path.exists()}
+    inputs = {_identity(job.source) for job in jobs if job.source != STDIO}
     targets = [target for job in jobs for target in job.targets if target != STDIO]
     for path, count in collections.Counter(target.resolve() for target in targets).items():
         if count > 1:
             raise ImageError(f"{path}: two inputs would be written to it; restore them into folders of their own")
-    own = {target for job in jobs for target in job.targets if target.exists() and target.samefile(job.source)}
-    for path in targets:
-        untouched = existing == "skip" and path.exists() and path not in own
-        if not untouched and (path.resolve() in inputs or (path.exists() and _identity(path) in same_files)):
-            raise ImageError(f"{path}: is one of the inputs; choose another output, or --in-place")
-        check_target(path)
+    for job in jobs:
+        for path in (target for target in job.targets if target != STDIO):
+            stays = existing == "skip" and path.exists() and not path.samefile(job.source)
+            if not stays and path.exists() and _identity(path) in inputs:
+                raise ImageError(f"{path}: is one of the inputs; choose another output, or --in-place")
+            check_target(path)
     there = [path for path in targets if os.path.lexists(path)]
     if there and existing == "refuse":
         others = f" ({len(there)} of {len(targets)} outputs do)" if len(targets) > 1 else ""
@@ -240,8 +238,3 @@ def _check_replaceable(path: Path):
 def _identity(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def standard_input() -> bytes:
-    """All of standard input."""
-    return sys.stdin.buffer.read()

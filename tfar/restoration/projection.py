@@ -101,7 +101,7 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
         known = np.where(clipped, decoded, np.rint(decoded / table) * table)
         coefficients = _dct(_blocks(found[..., i]))
         excess = coefficients - np.clip(coefficients, known - table / 2, known + table / 2)
-        outside[..., i] = _joined(_dct(excess, dct_basis().T))
+        outside[..., i] = _joined(dct_basis().T @ excess @ dct_basis())
     if colors.ndim == 2:
         return outside[..., 0]
     return outside @ RGB_FROM_YCBCR[:, :count].T
@@ -118,12 +118,8 @@ def _joined(blocks: np.ndarray) -> np.ndarray:
     return blocks.swapaxes(1, 2).reshape(rows * BLOCK, columns * BLOCK)
 
 
-def _dct(blocks: np.ndarray, basis: np.ndarray | None = None) -> np.ndarray:
-    """DCT of blocks ``(..., 8, 8)``, scaled as in JPEG files; with the transposed basis its inverse."""
-    basis = dct_basis() if basis is None else basis
-    for _ in range(2):  # along the last axis, which the transposition makes the other one
-        blocks = (blocks.reshape(-1, BLOCK) @ basis.T).reshape(blocks.shape).swapaxes(-2, -1)
-    return blocks
+def _dct(blocks: np.ndarray) -> np.ndarray:
+    return dct_basis() @ blocks @ dct_basis().T
 
 
 def _as_stored(picture: np.ndarray, orientation: int) -> np.ndarray:

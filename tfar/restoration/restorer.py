@@ -1,8 +1,8 @@
 """From a network to a function on the images people have."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,6 +91,7 @@ class Restorer:
         self.strength = strength
         self.ensemble = ensemble
         self.tile = tile
+        self.name = self._engine.name
         self.channels = self._engine.channels
         self.takes_noise = self._engine.takes_noise
         self.layered = self._engine.layered
@@ -239,6 +240,20 @@ class Restorer:
             elif self.channels == 1:
                 outputs[name] = given + (image - taken)
         return outputs
+
+
+def candidate_restorers(model: "keras.Model | str | Path", seeds: Sequence[int], **dials: Any) -> list[Restorer]:
+    """Restorers that give different restorations of an image, one for each seed; ``dials`` as of :class:`Restorer`.
+
+    Raises:
+        TfarError: for a network that takes no noise, and so gives one restoration of an image only.
+    """
+    restorers = [Restorer(model, seed=seed, **dials) for seed in seeds]
+    if not restorers[0].takes_noise:
+        raise TfarError(
+            f"{restorers[0].name} gives one restoration of an image; a one-to-many network gives candidates"
+        )
+    return restorers
 
 
 def restore_layers(model: "keras.Model | str | Path", image: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,12 +7,12 @@ from keras import ops
 
 from tfar import pixels
 from tfar.errors import RecipeError
-from tfar.jpeg import BLOCK, STANDARD_LUMA_TABLE, table_scale
 from tfar.losses import adversarial, blocking, edge, fidelity, perceptual, similarity, texture
 from tfar.losses.diversity import diversity_loss
 from tfar.losses.jpeg import jpeg_loss
 from tfar.models import build, call, channels, input_names
 from tfar.models.features import vgg_features
+from tfar.quantization import BLOCK, STANDARD_LUMA_TABLE, table_scale
 from tfar.recipes import Network, Phase, Recipe
 from tfar.training.averaging import update_average
 from tfar.training.gradients import GradientTape
