@@ -16,6 +16,7 @@ from skimage import data
 
 from tfar import presets
 from tfar.images.read import read_image, read_pictures
+from tfar.restoration import files
 from tfar.restoration.projection import coded_planes, project
 from tfar.restoration.restorer import Restorer
 
@@ -214,6 +215,16 @@ def test_folders_are_taken_by_content_and_the_rest_is_told(restore, tmp_path):
     assert found["passed_over"] == {f"{source}/.hidden.png": "hidden", f"{source}/notes.txt": "no image"}
     code, out, err = restore(source, tmp_path / "quiet", "--quiet")
     assert (code, out, err) == (0, [], [])
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over_in_silence(restore, tmp_path, monkeypatch):
+    save(tmp_path / "in" / "a.jpg")
+    closed = tmp_path / "in" / "closed"
+    others = {closed: "unreadable folder (Permission denied)"}
+    monkeypatch.setattr(files, "find_images", lambda folder, recursive: ([tmp_path / "in" / "a.jpg"], others))
+    code, out, err = restore(tmp_path / "in", tmp_path / "out")
+    assert code == 2 and err == [f"tfar: {closed}: unreadable folder (Permission denied)"]
+    assert files_below(tmp_path / "out") == ["a.png"]
 
 
 def test_same_keeps_formats(restore, tmp_path):
