@@ -70,30 +70,31 @@ def add_arguments(parser: argparse.ArgumentParser):
 def run(options: argparse.Namespace) -> int:
     if options.detections:
         return _evaluate_detections(options)
-    from tfar.images.read import image_files
-
-    if not options.folders:
-        raise TfarError("evaluate needs a folder of originals, or --detections")
-    for folder in options.folders:
-        image_files(folder)
-    backend.start()
-    from tfar.evaluation import benchmark
-    from tfar.evaluation.contestants import contestant
-    from tfar.evaluation.results import means
-    from tfar.metrics.catalogue import DEFAULT_METRICS, choose
-    from tfar.metrics.weights import perceptual_metrics
+    if options.candidates:
+        return _evaluate_candidates(options)
+    rows, failures, contestants = scored(options)
+    from tfar.evaluation.results import gains, means
     from tfar.reports import tables
     from tfar.reports.evaluation import evaluation_report
 
-    names = options.metrics or (
-        *(["psnr"] if options.candidates else DEFAULT_METRICS),
-        *(["lpips"] if options.weights else []),
-    )
-    metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
-    if options.gain and options.gain not in metrics:
-        raise TfarError(f"--gain {options.gain} is not among the metrics: {', '.join(metrics)}")
-    if options.candidates:
-        return _evaluate_candidates(options, metrics)
+    if rows:
+        print_tables(tables.markdown(means(rows)))
+    if rows and options.gain:
+        print_tables(f"\n{tables.gains(gains(rows, options.gain))}")
+    if rows and options.out:
+        files = evaluation_report(Path(options.out), rows, contestants, options.folders, pictures=options.pictures)
+        print("", *files, sep="\n")
+    for failure in failures:
+        print_error(f"tfar: {failure.image}: {failure.problem}")
+    return 2 if failures else 0
+
+
+def scored(options: argparse.Namespace) -> tuple[list, list, list]:
+    """The rows, the failures and the contestants of the evaluation that the command's arguments ask for."""
+    metrics = _metrics(options)
+    from tfar.evaluation import benchmark
+    from tfar.evaluation.contestants import contestant
+
     contestants = [contestant(name) for name in options.models]
     rows, failures = benchmark.evaluate(
         contestants,
@@ -104,19 +105,33 @@ def run(options: argparse.Namespace) -> int:
         limit=options.limit,
         cache=benchmark.Cache(None if options.no_cache else cache_folder("scores")),
     )
-    if rows:
-        print_tables(tables.markdown(means(rows)))
-    if rows and options.gain:
-        print_tables(f"\n{tables.gains(rows, options.gain)}")
-    if rows and options.out:
-        files = evaluation_report(Path(options.out), rows, contestants, options.folders, pictures=options.pictures)
-        print("", *files, sep="\n")
-    for failure in failures:
-        print_error(f"tfar: {failure.image}: {failure.problem}")
-    return 2 if failures else 0
+    return rows, failures, contestants
 
 
-def _evaluate_candidates(options, metrics) -> int:
+def _metrics(options):
+    """The metrics that are asked for; whatever can be wrong with folders and names is found first."""
+    from tfar.images.read import image_files
+
+    if not options.folders:
+        raise TfarError("evaluate needs a folder of originals, or --detections")
+    for folder in options.folders:
+        image_files(folder)
+    backend.start()
+    from tfar.metrics.catalogue import DEFAULT_METRICS, choose
+    from tfar.metrics.weights import perceptual_metrics
+
+    names = options.metrics or (
+        *(["psnr"] if options.candidates else DEFAULT_METRICS),
+        *(["lpips"] if options.weights else []),
+    )
+    metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
+    if options.gain and options.gain not in metrics:
+        raise TfarError(f"--gain {options.gain} is not among the metrics: {', '.join(metrics)}")
+    return metrics
+
+
+def _evaluate_candidates(options) -> int:
+    metrics = _metrics(options)
     from tfar.evaluation.candidates import score_folder
     from tfar.reports import tables
     from tfar.restoration.restorer import candidate_restorers

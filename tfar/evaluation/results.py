@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfar.metrics.catalogue import metric_of
 from tfar.storage import write_atomically
 
 BASELINE = "JPEG"  # the model of the rows without restoration
@@ -65,6 +66,57 @@ def means(rows: Iterable[Row]) -> list[Mean]:
     for row in rows:
         groups.setdefault((row.dataset, row.protocol, row.quality, row.model), []).append(row)
     return [_mean(group) for group in groups.values()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """By how much a model's scores of one dataset, protocol and quality differ from those of the JPEGs.
+
+    Args:
+        metric: of the scores.
+        mean: over the images where the difference is finite.
+        worst: of the image for which it is worst.
+    """
+
+    dataset: str
+    protocol: str
+    quality: int
+    model: str
+    metric: str
+    mean: float
+    worst: float
+
+
+def gains(rows: Iterable[Row], metric: str) -> list[Gain]:
+    """What models gain over the JPEG of the same image; in the order in which they first appear.
+
+    Args:
+        rows: of an evaluation, with those of the JPEGs.
+        metric: name of a metric; rows without it are left out.
+    """
+    scores: dict[tuple, float] = {
+        (row.dataset, row.protocol, row.quality, row.image, row.model): row.scores[metric]
+        for row in rows
+        if metric in row.scores
+    }
+    found: dict[tuple, list[float]] = {}
+    for (*place, image, model), value in scores.items():
+        difference = value - scores[*place, image, BASELINE]
+        if model != BASELINE and math.isfinite(difference):
+            found.setdefault((*place, model), []).append(difference)
+    worst = min if metric_of(metric).higher_is_better else max
+    return [
+        Gain(
+            dataset=dataset,
+            protocol=protocol,
+            quality=quality,
+            model=model,
+            metric=metric,
+            mean=sum(values) / len(values),
+            worst=worst(values),
+        )
+        for (dataset, protocol, quality, model), values in found.items()
+    ]
 
 
 def _mean(rows: Sequence[Row]) -> Mean:

@@ -8,7 +8,7 @@ from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 
 from tfar.evaluation import published
 from tfar.evaluation.candidates import CandidateScores
-from tfar.evaluation.results import BASELINE, Mean, Row
+from tfar.evaluation.results import BASELINE, Gain, Mean
 from tfar.metrics.catalogue import metric_of
 
 _CELLS = DataRow("| ", " | ", " |")
@@ -47,9 +47,14 @@ def same_dataset(name: str, other: str) -> bool:
     return _plain(name) == _plain(other)
 
 
-def markdown(measured: Sequence[Mean]) -> str:
-    """One table for each dataset, protocol and quality, with notes on what is left out of the means."""
-    return "\n\n".join(_markdown_table(title, group) for title, group in _groups(measured).items())
+def markdown(measured: Sequence[Mean], *, quote: bool = True) -> str:
+    """One table for each dataset, protocol and quality, with notes on what is left out of the means.
+
+    Args:
+        measured: what to show.
+        quote: show what papers have published beside it.
+    """
+    return "\n\n".join(_markdown_table(title, group, quote) for title, group in _groups(measured).items())
 
 
 def latex(measured: Sequence[Mean]) -> str:
@@ -63,41 +68,30 @@ def markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> s
     return tabulate(cells[1:], cells[0], MARKDOWN, disable_numparse=True, numalign=None, stralign=None)
 
 
-def gains(rows: Sequence[Row], metric: str) -> str:
-    """By how much each model's scores differ from the JPEG's, at all qualities: Markdown.
+def gains(measured: Sequence[Gain]) -> str:
+    """One table of what models gain over the JPEG for each dataset, protocol and metric: Markdown.
 
     A cell holds the mean over the images, and in brackets that of the image for which it is worst.
-
-    Args:
-        rows: of an evaluation, with those of the JPEGs.
-        metric: name of a metric that they have.
     """
-    entry = metric_of(metric)
-    worst = min if entry.higher_is_better else max
-    scores: dict[tuple, float] = {
-        (row.dataset, row.protocol, row.quality, row.image, row.model): row.scores[metric]
-        for row in rows
-        if metric in row.scores
-    }
-    found: dict[tuple, list[float]] = {}
-    for (*place, image, model), value in scores.items():
-        difference = value - scores[*place, image, BASELINE]
-        if model != BASELINE and math.isfinite(difference):
-            found.setdefault((*place, model), []).append(difference)
-    tables = []
-    for dataset, protocol in dict.fromkeys(key[:2] for key in found):
-        group = {key[2:]: values for key, values in found.items() if key[:2] == (dataset, protocol)}
-        qualities, models = (list(dict.fromkeys(key[i] for key in group)) for i in (0, 1))
-        cells = {
-            key: f"{sum(values) / len(values):+.{entry.decimals}f} ({worst(values):+.{entry.decimals}f})"
-            for key, values in group.items()
-        }
-        table = markdown_table(
-            ["", *(f"QF {quality}" for quality in qualities)],
-            [[model, *(cells.get((quality, model), "") for quality in qualities)] for model in models],
-        )
-        tables.append(f"**{dataset}, {protocol}: {entry.heading} over the JPEG's, mean (worst image)**\n\n{table}")
-    return "\n\n".join(tables)
+    groups: dict[tuple, list[Gain]] = {}
+    for gain in measured:
+        groups.setdefault((gain.dataset, gain.protocol, gain.metric), []).append(gain)
+    return "\n\n".join(
+        f"**{dataset}, {protocol}: {metric_of(metric).heading} over the JPEG's, mean (worst image)**\n\n"
+        + gains_table(group)
+        for (dataset, protocol, metric), group in groups.items()
+    )
+
+
+def gains_table(group: Sequence[Gain]) -> str:
+    """The table of :func:`gains` for one dataset, protocol and metric, without its title."""
+    decimals = metric_of(group[0].metric).decimals
+    cells = {(g.quality, g.model): f"{g.mean:+.{decimals}f} ({g.worst:+.{decimals}f})" for g in group}
+    qualities, models = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
+    return markdown_table(
+        ["", *(f"QF {quality}" for quality in qualities)],
+        [[model, *(cells.get((quality, model), "") for quality in qualities)] for model in models],
+    )
 
 
 def candidates(measured: Mapping[str, CandidateScores]) -> str:
@@ -145,7 +139,7 @@ def _groups(measured: Sequence[Mean]) -> dict[str, list[Mean]]:
     return groups
 
 
-def _lines(group: Sequence[Mean]) -> tuple[list[str], list[list[str]], list[list[str]]]:
+def _lines(group: Sequence[Mean], quote: bool = True) -> tuple[list[str], list[list[str]], list[list[str]]]:
     """Headings, cells of the measured lines and cells of the published ones of a table."""
     names = list(dict.fromkeys(name for mean in group for name in mean.scores))
     headings = ["", *(metric_of(name).heading for name in names), "bpp", "s/image"]
@@ -165,19 +159,19 @@ def _lines(group: Sequence[Mean]) -> tuple[list[str], list[list[str]], list[list
             "",
             "",
         ]
-        for line in beside(group)
+        for line in (beside(group) if quote else ())
     ]
     return headings, measured, quoted
 
 
-def _markdown_table(title: str, group: Sequence[Mean]) -> str:
-    headings, measured, quoted = _lines(group)
+def _markdown_table(title: str, group: Sequence[Mean], quote: bool) -> str:
+    headings, measured, quoted = _lines(group, quote)
     notes = [
         f"{mean.model}: {metric_of(name).heading} infinite for {count} of {mean.count} images, not in the mean"
         for mean in group
         for name, count in mean.infinite.items()
     ]
-    notes += other_bases(group, beside(group))
+    notes += other_bases(group, beside(group)) if quote else []
     return "\n".join(
         [f"**{title}**", "", markdown_table(headings, measured + quoted), *([""] + notes if notes else [])]
     )

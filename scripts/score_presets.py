@@ -1,0 +1,101 @@
+"""Score presets, and note it in their metrics.json; scripts/write_tables.py then writes the tables of the documents.
+
+    python scripts/score_presets.py general --data DATA --weights WEIGHTS
+    python scripts/score_presets.py --bundled-only         # all presets
+
+DATA is a folder with LIVE1, Classic5 and BSDS500-val, folders of originals; WEIGHTS one with those of LPIPS
+(scripts/perceptual_weights.py). metrics.json gets the SHA-256 of model.keras and
+
+- ``evaluations``: for each ``tfar evaluate`` of :data:`EVALUATIONS` its ``command``, and the ``means`` and ``gains``
+  that it prints;
+- ``bundled``: the PSNR over RGB, in dB, of a part of three photographs of the scikit-image wheel as a colour JPEG
+  (4:2:0) of quality 10, and of its restoration. Everybody has these photographs, so the tests compute it again.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from tfar import backend, presets
+from tfar.cli import exit_code
+from tfar.commands import evaluate
+from tfar.errors import TfarError
+from tfar.storage import write_atomically
+
+PHOTOS = ("astronaut", "coffee", "chelsea")
+QUALITY = 10
+EVALUATIONS = {
+    "general": (
+        "LIVE1 --protocol color --quality 10 20 30 40 50 60 75 85 95 --metrics psnr_rgb psnr ssim --gain psnr_rgb",
+        "LIVE1 Classic5 --protocol gray --quality 10 20 30 40 --weights WEIGHTS",
+        "LIVE1 --protocol double --quality 20 40 60 80 95 --metrics psnr_rgb psnr --gain psnr_rgb",
+    ),
+}
+OF_THE_PAPERS = ("LIVE1 BSDS500-val --quality 10 20 --protocol gray --weights WEIGHTS",)
+
+
+def run(options):
+    if not options.bundled_only and not (options.data and options.weights):
+        raise TfarError("--data and --weights are needed, or --bundled-only")
+    for name in options.names or presets.names():
+        model = presets.model_file(name)
+        file = model.with_name("metrics.json")
+        noted = json.loads(file.read_text()) if file.exists() else {}
+        if not options.bundled_only:
+            commands = EVALUATIONS.get(name, OF_THE_PAPERS)
+            noted = {"evaluations": [evaluated(name, command, options.data, options.weights) for command in commands]}
+        noted |= {"model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "bundled": bundled(name)}
+        write_atomically(file, lambda part, noted=noted: part.write_text(json.dumps(noted, indent=1) + "\n"))
+        print(f"{file}: {json.dumps(noted['bundled'])}")
+    return 0
+
+
+def evaluated(name: str, arguments: str, data: str, weights: str) -> dict:
+    """What ``tfar evaluate`` finds for a preset with these arguments, run in the folder of the originals."""
+    command = f"tfar evaluate {arguments} --preset {name}"
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    options = parser.parse_args(shlex.split(command)[2:])
+    options.weights = options.weights and str(Path(weights).resolve())
+    from tfar.evaluation.results import gains, means
+
+    with contextlib.chdir(data):
+        rows, failures, _ = evaluate.scored(options)
+    if failures:
+        raise TfarError(f"{failures[0].image}: {failures[0].problem}")
+    return {
+        "command": command,
+        "means": [vars(mean) for mean in means(rows)],
+        "gains": [vars(gain) for gain in gains(rows, options.gain)] if options.gain else [],
+    }
+
+
+def bundled(name: str) -> dict:
+    """PSNR of a preset on the photographs that everybody has."""
+    backend.start()
+    from skimage import data
+
+    import tfar
+    from tfar.jpeg import compress
+    from tfar.metrics.fidelity import psnr
+
+    scores = {}
+    for photo in PHOTOS:
+        original = getattr(data, photo)()[60:220, 100:300]
+        jpeg = compress(original, QUALITY)
+        found = {"JPEG": psnr(original, jpeg), "restored": psnr(original, tfar.restore(jpeg, preset=name))}
+        scores[photo] = {row: round(value, 3) for row, value in found.items()}
+    return scores
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="PRESET", help="default: all")
+    parser.add_argument("--data", metavar="DATA")
+    parser.add_argument("--weights", metavar="WEIGHTS")
+    parser.add_argument("--bundled-only", action="store_true", help="compute only the scores that the tests compute")
+    sys.exit(exit_code(run, parser.parse_args()))

@@ -1,0 +1,104 @@
+"""Write the tables of scores in README.md, docs/ and the presets' cards from the presets' metrics.json.
+
+    python scripts/write_tables.py            # after scripts/score_presets.py
+    python scripts/write_tables.py --check    # exit code 2 when a table is not what metrics.json says; the tests run it
+
+A table stands between two comments, of which the first says what it shows:
+
+    <!-- scores general: all -->                                 each evaluation: its command, means and gains
+    <!-- scores general: gains LIVE1 color -->                   what presets gain over the JPEG
+    <!-- scores galteri-mse-q10-40 ...: LIVE1 gray 10 20 -->     the means of presets, a table for each quality
+    <!-- /scores -->
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tfar import backend, presets
+from tfar.cli import exit_code
+from tfar.errors import TfarError
+
+with backend.starting():
+    from tfar.evaluation.results import BASELINE, Gain, Mean
+    from tfar.reports import tables
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"(<!-- scores (?P<names>[^:]+): (?P<what>.+?) -->\n).*?(?=<!-- /scores -->)", re.DOTALL)
+
+
+def run(options):
+    stale = []
+    for file in documents():
+        text = file.read_text(encoding="utf-8")
+        written = BLOCK.sub(lambda block: f"{block[1]}\n{table(block['names'].split(), block['what'])}\n\n", text)
+        if written != text:
+            stale.append(file)
+            print(file.relative_to(ROOT))
+            if not options.check:
+                file.write_text(written, encoding="utf-8")
+    if stale and options.check:
+        raise TfarError("these tables are not those of metrics.json; run scripts/write_tables.py")
+    return 0
+
+
+def documents() -> Iterator[Path]:
+    yield ROOT / "README.md"
+    yield from sorted((ROOT / "docs").glob("*.md"))
+    yield from sorted((ROOT / "saved_models").glob("*/README.md"))
+
+
+def table(names: Sequence[str], what: str) -> str:
+    """Markdown for one block."""
+    if what == "all":
+        return "\n\n".join(map(evaluation, evaluations(names)))
+    if what.startswith("gains "):
+        place = tuple(what.split()[1:])
+        found = [g for e in evaluations(names) for g in map(read(Gain), e["gains"]) if (g.dataset, g.protocol) == place]
+        return tables.gains_table(found)
+    dataset, protocol, *qualities = what.split()
+    measured = [
+        mean
+        for quality in map(int, qualities)
+        for mean in unique(read(Mean)(m) for e in evaluations(names) for m in e["means"])
+        if (mean.dataset, mean.protocol, mean.quality) == (dataset, protocol, quality)
+    ]
+    if not measured:
+        raise TfarError(f"no scores for {' '.join(names)}: {what}")
+    return tables.markdown(measured, quote=False)
+
+
+def evaluation(noted: dict) -> str:
+    """A command and what it prints, without the published lines."""
+    measured, gained = map(read(Mean), noted["means"]), list(map(read(Gain), noted["gains"]))
+    parts = [tables.gains(gained)] if gained else []
+    return "\n\n".join([f"`{noted['command']}`", *parts, tables.markdown(list(measured), quote=False)])
+
+
+def evaluations(names: Sequence[str]) -> list[dict]:
+    return [
+        noted
+        for name in names
+        for noted in json.loads(presets.model_file(name).with_name("metrics.json").read_text())["evaluations"]
+    ]
+
+
+def read(kind: type):
+    return lambda fields: kind(**fields)
+
+
+def unique(measured: Iterator[Mean]) -> list[Mean]:
+    """The JPEG was measured beside each preset; its first line stands for all."""
+    seen: dict[tuple, Mean] = {}
+    for mean in measured:
+        seen.setdefault((mean.model == BASELINE or mean.model, mean.dataset, mean.protocol, mean.quality), mean)
+    return list(seen.values())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    sys.exit(exit_code(run, parser.parse_args()))
