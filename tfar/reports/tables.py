@@ -87,7 +87,7 @@ def gains_table(group: Sequence[Gain]) -> str:
     """The table of :func:`gains` for one dataset, protocol and metric, without its title."""
     decimals = metric_of(group[0].metric).decimals
     cells = {(g.quality, g.model): f"{g.mean:+.{decimals}f} ({g.worst:+.{decimals}f})" for g in group}
-    qualities, models = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
+    qualities, models = list(dict.fromkeys(g.quality for g in group)), list(dict.fromkeys(g.model for g in group))
     return markdown_table(
         ["", *(f"QF {quality}" for quality in qualities)],
         [[model, *(cells.get((quality, model), "") for quality in qualities)] for model in models],
