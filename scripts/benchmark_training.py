@@ -107,7 +107,7 @@ def run(arguments):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="demo", help="folder, demo or tfds:NAME (default: %(default)s)")
-    parser.add_argument("--recipe", default="cpu", choices=("paper", "general", "gpu", "cpu", "demo"))
+    parser.add_argument("--recipe", default="cpu", choices=("paper", "general", "tiny", "gpu", "cpu", "demo"))
     parser.add_argument("--batches", type=int, default=60, help="batches to time, after as many to warm up")
     parser.add_argument("--steps", type=int, default=20, help="training steps to time, after as many to warm up")
     sys.exit(exit_code(run, parser.parse_args()))

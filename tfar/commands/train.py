@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 def add_training_arguments(parser: argparse.ArgumentParser):
     """The arguments that every training script shares."""
-    parser.add_argument("--recipe", default="demo", help="demo (default), cpu or paper; gpu for region-aware")
+    parser.add_argument(
+        "--recipe", default="demo", help="demo (default), cpu or paper; for region-aware also general, tiny and gpu"
+    )
     parser.add_argument("--data", metavar="SOURCE", help="a folder of photographs, demo, or tfds:NAME")
     parser.add_argument(
         "--set",

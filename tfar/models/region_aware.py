@@ -402,6 +402,8 @@ def _efficient(
     *,
     filters: int,
     blocks: int,
+    head: int = 32,
+    expansion: int = 4,
     terms: dict,
     texture_terms: dict,
     fading: tuple = (),
@@ -417,19 +419,19 @@ def _efficient(
     options = {
         "filters": filters,
         "blocks": blocks,
-        "head": 32,
+        "head": head,
         "norm": "none",
         "residual": True,
         "stride": 2,
         "scales": 3,
-        "expansion": 4,
+        "expansion": expansion,
     }
     data = dataclasses.replace(data, patch=96, batch=8)
     common = {"data": data, "optimizer": Optimizer(kind="muon", average=0.999), "steps_per_epoch": steps_per_epoch}
     return RegionAware(
         base=Recipe(
             generator=Network(builder="edge_cnn", options=options),
-            phases=tuple(Phase(terms=terms, learning_rate=2e-3, **phase) for phase in base),
+            phases=tuple(Phase(terms=terms, **{"learning_rate": 2e-3} | phase) for phase in base),
             **common,
         ),
         texture=Recipe(
@@ -457,6 +459,9 @@ def _efficient(
 
 _BASE_TERMS = {"mse": 1.0, "edge": 1.0}
 _TEXTURE_TERMS = {"mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
+_RELATIVE_TERMS = {"relative_mse": 1.0, "edge": 0.1}
+_RELATIVE_TEXTURE_TERMS = {"relative_mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
+_FADING = ("perceptual", "texture", "adversarial")
 _EVERY_JPEG = Data(
     quality=(5, 95),
     quality_law="log-uniform",
@@ -475,10 +480,23 @@ RECIPES = {
         filters=32,
         blocks=6,
         steps_per_epoch=500,
-        terms={"relative_mse": 1.0, "edge": 0.1},
+        terms=_RELATIVE_TERMS,
         base=({"epochs": 60, "warmup": 200}, {"epochs": 15, "decay": "cosine"}),
-        texture_terms={"relative_mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3},
-        fading=("perceptual", "texture", "adversarial"),
+        texture_terms=_RELATIVE_TEXTURE_TERMS,
+        fading=_FADING,
+        texture_epochs=15,
+    ),
+    "tiny": _efficient(
+        _EVERY_JPEG,
+        filters=12,
+        blocks=5,
+        head=12,
+        expansion=3,
+        steps_per_epoch=500,
+        terms=_RELATIVE_TERMS,
+        base=({"epochs": 40, "warmup": 200, "decay": "cosine", "learning_rate": 3e-3},),
+        texture_terms=_RELATIVE_TEXTURE_TERMS,
+        fading=_FADING,
         texture_epochs=15,
     ),
     "gpu": _practical(
