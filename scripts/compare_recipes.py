@@ -14,12 +14,13 @@ against the CPU time.
 """
 
 import argparse
-import csv
 import dataclasses
 import shlex
 import sys
 import time
 from pathlib import Path
+
+from plot_runs import curve, plot
 
 from tfar import backend
 from tfar.cli import exit_code
@@ -85,29 +86,6 @@ def crops(recipe, count: int):
         yield image.name, pixels[top : top + CROP, left : left + CROP]
 
 
-def curve(run) -> tuple[list[float], list[float]]:
-    """CPU-seconds and PSNR on the held-out patches after each epoch of a run."""
-    with open(run.folder / "log.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    spent = [float(row["cpu_seconds"]) for row in rows]
-    return [sum(spent[: i + 1]) for i in range(len(rows))], [float(row["val_psnr"]) for row in rows]
-
-
-def plot(file: Path, curves: dict):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for name, (seconds, psnr) in curves.items():
-        axes.plot(seconds, psnr, marker="o", label=name)
-    axes.set(xlabel="CPU-seconds of training", ylabel="PSNR on held-out patches (dB)")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize="small")
-    figure.savefig(file, dpi=120)
-
-
 def run(arguments):
     backend.start()
     from tfar.evaluation.benchmark import score_layers
@@ -131,14 +109,15 @@ def run(arguments):
             for row in measured
             if number == 1 or row.model != BASELINE
         ]
-        curves[name] = curve(trained)
+        curves[name] = curve(trained.folder)
         steps = trained.recipe.epochs * trained.recipe.steps_per_epoch
         notes.append(f"{name}: {steps} steps, {curves[name][0][-1]:.0f} CPU-seconds")
     rows.sort(key=lambda row: (row.protocol, row.quality))
     text = f"{tables.markdown(means(rows))}\n\n{chr(10).join(notes)}\n"
     (Path(arguments.out) / "results.md").write_text(text)
-    plot(Path(arguments.out) / "curves.png", curves)
     print(text)
+    plot(Path(arguments.out) / "curves.png", curves, unit="seconds")
+    return 0
 
 
 if __name__ == "__main__":
