@@ -104,6 +104,26 @@ def test_unknown_preset_is_answered_with_the_known_ones(shelf, tmp_path):
         presets.load(tmp_path / "absent.keras")
 
 
+def test_a_preset_whose_file_was_changed_is_not_used(shelf, tmp_path, noise):
+    file = shelf / "a" / "model.keras"
+    (shelf / "a" / "metrics.json").write_text(
+        json.dumps({"model_sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
+    )
+    presets.load("a")
+    file.write_bytes(file.read_bytes() + b"\0")  # which Keras would read without an error
+    message = f"{file}: damaged or changed, its SHA-256 is not that of metrics.json beside it"
+    for name in ("a", shelf / "a", file):
+        with pytest.raises(CheckpointError, match=message):
+            presets.load(name)
+    for engine in ("keras", "litert"):
+        with pytest.raises(CheckpointError, match=message):
+            tfar.restore(noise(4, 4), preset="a", engine=engine)
+    (shelf / "a" / "own.keras").write_bytes(file.read_bytes())
+    presets.load(shelf / "a" / "own.keras")
+    (shelf / "a" / "metrics.json").write_text("{}")  # as training writes it
+    presets.load("a")
+
+
 def write_nothing(path):
     path.write_bytes(b"")
 

@@ -4,6 +4,7 @@ Each is a folder ``saved_models/NAME`` with model.keras, recipe.json, metrics.js
 """
 
 import functools
+import hashlib
 import json
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def load(name: str | Path = DEFAULT):
         The network, a ``keras.Model`` in float32: images ``(B, H, W, C)`` in [-1, 1] to a dictionary of outputs.
 
     Raises:
-        CheckpointError: when there is no such preset or file, or it cannot be read.
+        CheckpointError: when there is no such preset or file, it cannot be read, or its SHA-256 is not the one that the
+            ``metrics.json`` of its preset holds.
     """
     path = model_file(name)
     return _load(path.resolve(), path.stat().st_mtime_ns)
@@ -62,7 +64,26 @@ def model_file(name: str | Path) -> Path:
     path = Path(name) if str(name).endswith(".keras") else _folder(name) / "model.keras"
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
+    expected = _expected_digest(path)
+    if expected and _digest(path.resolve(), path.stat().st_mtime_ns) != expected:
+        raise CheckpointError(f"{path}: damaged or changed, its SHA-256 is not that of metrics.json beside it")
     return path
+
+
+def _expected_digest(path: Path) -> str | None:
+    """The SHA-256 that ``metrics.json`` holds of the ``model.keras`` beside it, in presets; None of other files."""
+    if path.name != "model.keras":
+        return None
+    try:
+        return json.loads(path.with_name("metrics.json").read_text(encoding="utf-8"))["model_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@functools.lru_cache(maxsize=16)
+def _digest(path: Path, _modified: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @functools.lru_cache(maxsize=4)

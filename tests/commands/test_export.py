@@ -1,3 +1,8 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,7 +22,7 @@ def inputs(file):
 
 
 def test_export_into_the_place_of_a_file(refused, photo, fused_file):
-    assert f"{photo}: " in refused("export", photo, "--preset", fused_file)
+    assert f"({photo} is no folder)" in refused("export", photo, "--preset", fused_file)
     np.testing.assert_array_equal(np.asarray(Image.open(photo)), PHOTO)
 
 
@@ -79,6 +84,33 @@ def test_requests_for_warming_up(run, single_file, tmp_path):
     options = ("--format", "saved-model", "--version", "1", "--warm-up")
     assert run("export", tmp_path, "--preset", single_file, *options)[0] == 0
     assert "saved_model/1/assets.extra/tf_serving_warmup_requests" in files_below(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written(refused, single_file, tmp_path, monkeypatch):
+    access = os.access  # the superuser may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
+    line = refused("export", tmp_path / "out", "--preset", single_file)
+    assert line == f"tfar: {tmp_path}/out/saved_model: cannot be written (no permission in {tmp_path})"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_preset_leaves_nothing(refused, single_file, tmp_path):
+    preset = tmp_path / "preset"
+    preset.mkdir()
+    shutil.copyfile(single_file, preset / "model.keras")
+    (preset / "metrics.json").write_text(json.dumps({"model_sha256": "0" * 64}))
+    line = refused("export", tmp_path / "out", "--preset", preset)
+    assert line.startswith(f"tfar: {preset}/model.keras: damaged or changed")
+    (preset / "model.keras").unlink()
+    assert "no preset or folder" in refused("export", tmp_path / "out", "--preset", preset)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_format(run, single_file, tmp_path, capfd):
+    with pytest.raises(SystemExit, match="2"):
+        run("export", tmp_path / "out", "--preset", single_file, "--format", "gif")
+    assert "argument --format: invalid choice: 'gif'" in capfd.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_preset_leaves_nothing(refused, tmp_path):

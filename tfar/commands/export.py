@@ -8,6 +8,7 @@ from tfar import backend
 from tfar.commands.arguments import add_preset, positive, positive_number
 from tfar.errors import TfarError
 from tfar.export.tflite import QUANTIZATIONS
+from tfar.images.write import check_target
 from tfar.recipes import LAYERS
 
 FORMATS = ("saved-model", "tflite")
@@ -81,3 +82,4 @@ def _check(options: argparse.Namespace, written: list[Path]):
     for path in written:
         if path.exists() and not options.overwrite:
             raise TfarError(f"{path}: is there already; --overwrite replaces it")
+        check_target(path)
