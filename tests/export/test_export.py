@@ -50,6 +50,29 @@ def test_saved_model_restores_as_the_restorer(exported, noise, size):
     assert largest_difference(images, expected) > 1
 
 
+def test_the_session_that_tf_serving_runs(exported, noise):
+    """TF Serving runs a signature by the names of its tensors, in a session of a graph as in TensorFlow 1."""
+    model, folder = exported
+    image = noise(17, 13)
+    files = [tf.io.encode_png(image).numpy(), b"no image"]
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default(), session:
+        signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(folder / "saved_model")).signature_def
+
+        def run(name, given):
+            signature = signatures[name]
+            assert signature.method_name == "tensorflow/serving/predict"
+            fed = {signature.inputs[key].name: value for key, value in given.items()}
+            return session.run({key: info.name for key, info in signature.outputs.items()}, fed)
+
+        [restored] = run("serving_default", {"image": image[None]})["restored"]
+        found = run("restore_bytes", {"image_bytes": files})
+    assert found["error"].tolist() == [b"", b"neither a JPEG nor a PNG"]
+    assert found["restored_bytes"][1] == b""
+    for result in (restored, tf.io.decode_png(found["restored_bytes"][0]).numpy()):
+        assert largest_difference(result, Restorer(model)(image)) <= 1
+
+
 def test_saved_model_signature(exported):
     _, folder = exported
     serve = tf.saved_model.load(folder / "saved_model").signatures["serving_default"]
