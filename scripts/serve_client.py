@@ -196,8 +196,10 @@ def _upright(restored: bytes, content: bytes) -> Picture | str:
 
 
 def _with_pixels(picture: Picture, restored: Image.Image) -> Picture:
-    """A picture whose colors are others; a gray one stays gray."""
-    colors = np.asarray(restored.convert("L") if picture.pixels.ndim == 2 else restored)
+    """A picture whose colors are others; a gray one gets the mean of the three, as by ``tfar.Restorer``."""
+    colors = np.asarray(restored)
+    if picture.pixels.ndim == 2:
+        colors = np.uint8(np.rint(colors.mean(axis=2)))
     if colors.shape != picture.pixels.shape:
         raise ImageError(f"came back as {colors.shape}, not {picture.pixels.shape}")
     return dataclasses.replace(picture, pixels=colors)

@@ -16,7 +16,9 @@ import contextlib
 import http.server
 import json
 import re
+import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -211,12 +213,29 @@ def serving(folder, *, name: str = "tfar", port: int = 0, rest_port: int = 0, at
             server.stop(grace=None).wait()
 
 
+@contextlib.contextmanager
+def serving_apart(folder, *, at_once: int = 2):
+    """The same in a process of its own; yields the addresses of gRPC and REST, and the id of the process."""
+    command = [sys.executable, __file__, str(folder), "--port", "0", "--rest-port", "0", "--at-once", str(at_once)]
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        try:
+            match = re.match(r"gRPC at (\S+), REST at (\S+)", process.stdout.readline())
+            if not match:
+                process.wait()
+                log.seek(0)
+                raise TfarError((log.read().strip().splitlines() or ["no stand-in"])[-1].removeprefix("tfar: "))
+            yield match[1], match[2], process.pid
+        finally:
+            process.terminate()
+
+
 def run(options):
     choices = {"name": options.model_name, "port": options.port, "rest_port": options.rest_port}
     with serving(options.folder, **choices, at_once=options.at_once) as (port, rest_port):
-        print(
-            f"serving {options.model_name}: gRPC at localhost:{port}, REST at http://localhost:{rest_port}", flush=True
-        )
+        print(f"gRPC at localhost:{port}, REST at http://localhost:{rest_port}", flush=True)
         threading.Event().wait()
 
 
