@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import http.server
 import json
+import os
 import re
 import subprocess
 import sys
@@ -29,6 +30,9 @@ from tfar.cli import exit_code
 from tfar.commands.arguments import not_negative, positive
 from tfar.errors import TfarError
 
+os.environ.setdefault(
+    "TF_ENABLE_ONEDNN_OPTS", "0"
+)  # docs/deploy.md says why; without effect where TensorFlow is started
 with backend.starting():
     import grpc
     import tensorflow as tf

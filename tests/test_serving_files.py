@@ -64,6 +64,7 @@ def test_compose():
     assert mounted["/models/tfar"].startswith("${TFAR_SERVED:?")
     assert "--enable_batching" in service["command"]
     assert service["ports"] == ["8500:8500", "8501:8501"]
+    assert service["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
 
 
 def test_the_image_and_its_deployment():
@@ -77,6 +78,7 @@ def test_the_image_and_its_deployment():
     assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
     dockerfile = (FOLDER / "Dockerfile").read_text()
     assert container["image"] in dockerfile
+    assert "ENV TF_ENABLE_ONEDNN_OPTS=0\n" in dockerfile
     [command] = [argument for argument in dockerfile.replace("\\\n", " ").splitlines() if argument.startswith("CMD ")]
     compose = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["tfar"]["command"]
     assert yaml.safe_load(command.removeprefix("CMD ")) == compose
