@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tfar.storage import cache_folder, write_atomically
+from tfar.storage import cache_folder, remove_parts, write_atomically
 
 
 def names(folder):
@@ -151,3 +151,13 @@ def test_what_a_killed_process_left_does_not_get_in(tmp_path):
     write_atomically(tmp_path / "model", write_folder("a"))
     assert names(tmp_path / "model") == ["a"]
     assert names(tmp_path) == ["model"]
+
+
+def test_what_killed_processes_left_of_a_file_is_removed(tmp_path):
+    parts = []
+    write_atomically(tmp_path / "[model]", lambda part: parts.append(part) or part.write_text("new"))
+    [mine] = parts
+    mine.with_name(mine.name.replace(str(os.getpid()), "1234")).write_text("half")
+    mine.with_name(mine.name.replace("[model]", "other")).write_text("of another file")
+    remove_parts(tmp_path / "[model]")
+    assert names(tmp_path) == [mine.name.replace("[model]", "other"), "[model]"]

@@ -49,3 +49,12 @@ def test_progress_is_shown_on_a_terminal_only_and_changes_nothing(monkeypatch, i
     out, err = patched(monkeypatch, is_terminal)
     assert list(terminal.track(iter("abc"), 3, "images")) == ["a", "b", "c"]
     assert ("images" in err.getvalue()) == is_terminal and not out.getvalue()
+
+
+@both
+def test_a_bar_counts_on_a_terminal(monkeypatch, is_terminal):
+    out, err = patched(monkeypatch, is_terminal)
+    with terminal.bar(4, "restoring") as advance:
+        advance(1)
+        advance(2)
+    assert ("3/4" in err.getvalue()) == is_terminal and out.getvalue() == ""

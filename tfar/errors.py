@@ -23,3 +23,9 @@ class NonFiniteLoss(TfarError, ArithmeticError):
 
 class ProcessError(TfarError, RuntimeError):
     """Something that was made in another process and does not work in the child that was forked from it."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

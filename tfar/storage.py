@@ -1,5 +1,6 @@
 """Files: written so that nobody ever sees half of one, and weights read with errors that name the file."""
 
+import glob
 import os
 import shutil
 import warnings
@@ -26,8 +27,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = zlib.crc32(os.fsencode(path.name))  # with the end of the name: no longer than names may be
-    own = f"{os.getpid()}-{number:08x}-{path.name[-40:]}"
+    own = f"{os.getpid()}-{_own(path)}"
     part, old = path.with_name(f".part-{own}"), path.with_name(f".old-{own}")
     _remove(part)
     try:
@@ -40,6 +40,17 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
         _remove(old)
     finally:
         _remove(part)
+
+
+def remove_parts(path: Path):
+    """Remove what killed processes have left of a file that no process writes any more."""
+    for part in path.parent.glob(f".part-*-{glob.escape(_own(path))}"):
+        _remove(part)
+
+
+def _own(path: Path) -> str:
+    """What tells a file from the others of its folder, and is no longer than names may be with what is put before."""
+    return f"{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"
 
 
 def _remove(path: Path):

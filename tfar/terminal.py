@@ -33,6 +33,14 @@ def track(items: Iterable, total: int, what: str) -> Iterator:
 
 
 @contextlib.contextmanager
+def bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr where that is a terminal; yields a function that takes how many more are done."""
+    with _bar(what) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+@contextlib.contextmanager
 def parts_bar(total: int, what: str) -> Iterator[Callable[[object, float], None]]:
     """A progress bar of several items, of which parts are done; on stderr where that is a terminal.
 

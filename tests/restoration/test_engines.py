@@ -276,3 +276,9 @@ def test_the_presets_can_be_named(monkeypatch, fused_file, cached, noise):
     assert largest_difference(Restorer("mine", "base", engine="litert")(image), image) > 1
     with pytest.raises(ValueError, match=r"texture is of the fused layer; .* gives the layer 'base'"):
         Restorer("mine", "base", texture=0.5, engine="litert")
+
+
+@pytest.mark.parametrize(("said", "threads"), [("1", 1), ("3", 3), ("", None), ("4,2", None), ("0", None)])
+def test_litert_takes_the_threads_that_schedulers_name(monkeypatch, said, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert engines._threads() == (threads or engines.cores())

@@ -5,7 +5,13 @@ import math
 from collections.abc import Callable
 
 from tfar.errors import TfarError
+from tfar.images.read import MAX_MEGAPIXELS
 from tfar.presets import DEFAULT
+from tfar.recipes import LAYERS
+
+EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "avif": ".avif", "same": None}
+DIALS = "layer texture strength ensemble engine exact".split()  # to Restorer, beside the seed
+PASSED_ON = "quality consistency depth frames partial max_megapixels strip again force".split()  # to FileRestorer
 
 
 def add_preset(parser: argparse.ArgumentParser):
@@ -13,6 +19,56 @@ def add_preset(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--preset", default=DEFAULT, help="a preset, a run folder or a .keras file (default: %(default)s)"
     )
+
+
+def add_format(group: argparse._ArgumentGroup, what: str):
+    """``--format``, a key of :data:`EXTENSIONS`."""
+    group.add_argument("--format", choices=EXTENSIONS, help=what)
+
+
+def add_file_arguments(group: argparse._ArgumentGroup):
+    """What is read of files and written into them, for the commands that restore files."""
+    group.add_argument("--strip", action="store_true", help="write no metadata but the color profile")
+    group.add_argument(
+        "--frames", choices=("first", "all"), default="first", help="of animations and TIFF (%(default)s)"
+    )
+    group.add_argument("--depth", type=int, choices=(8, 16), default=8, help="bits a channel to write (%(default)s)")
+    group.add_argument("--partial", action="store_true", help="restore JPEGs that were cut short as far as they decode")
+    group.add_argument(
+        "--max-megapixels",
+        type=positive_number,
+        default=MAX_MEGAPIXELS,
+        metavar="N",
+        help="refuse larger pictures (%(default)s)",
+    )
+
+
+def add_dials(group: argparse._ArgumentGroup):
+    """What is done to pictures, for the commands that restore files."""
+    group.add_argument(
+        "--quality", type=quality, metavar="Q", help="of the JPEG, where its file tells nothing or a lie"
+    )
+    group.add_argument("--force", action="store_true", help="restore pictures that have lost nothing, too")
+    group.add_argument("--again", action="store_true", help="restore results of tfar, too")
+    group.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
+    group.add_argument("--texture", type=share, default=1.0, metavar="0..1", help="how much texture inside the mask")
+    group.add_argument("--strength", type=share, default=1.0, metavar="0..1", help="from the input to the result")
+    group.add_argument("--ensemble", action="store_true", help="average eight flips and turns: slower, a little better")
+    group.add_argument(
+        "--consistency",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep what the JPEG says of the original (default where a file is one)",
+    )
+    group.add_argument(
+        "--seed", type=not_negative, default=0, metavar="S", help="of the noise of a one-to-many preset (%(default)s)"
+    )
+
+
+def add_engine(group: argparse._ArgumentGroup):
+    """What computes the network, for the commands that restore files."""
+    group.add_argument("--engine", choices=("litert", "keras"), help="default: litert on CPUs, keras on GPUs")
+    group.add_argument("--exact", action="store_true", help="no 8-bit weights with the engine litert")
 
 
 def quality(text: str) -> int:

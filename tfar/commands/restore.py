@@ -13,16 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from tfar import __version__, presets
-from tfar.commands.arguments import add_preset, not_negative, positive, positive_number, quality, share
+from tfar.commands.arguments import (
+    DIALS,
+    EXTENSIONS,
+    PASSED_ON,
+    add_dials,
+    add_engine,
+    add_file_arguments,
+    add_format,
+    add_preset,
+    positive,
+)
 from tfar.errors import TfarError
-from tfar.images.read import MAX_MEGAPIXELS
 from tfar.images.write import WRITABLE
-from tfar.recipes import LAYERS
 from tfar.storage import write_atomically
 from tfar.terminal import parts_bar, print_error
 
-EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "avif": ".avif", "same": None}
-PASSED_ON = "quality consistency depth frames partial max_megapixels strip again force".split()  # to FileRestorer
 SHOWN = 5  # files passed over that are named; --verbose names all
 
 
@@ -37,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser):
     add_preset(parser)
 
     files = parser.add_argument_group("files")
-    files.add_argument("--format", choices=EXTENSIONS, help="of files in a folder, and on standard output (png)")
+    add_format(files, "of files in a folder, and on standard output (png)")
     files.add_argument("--recursive", action=argparse.BooleanOptionalAction, default=True, help="take subfolders, too")
     existing = files.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave out inputs whose outputs exist")
@@ -45,45 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser):
     existing.add_argument(
         "--in-place", action="store_true", help="there is no OUT: replace each input, once its output is whole"
     )
-    files.add_argument("--strip", action="store_true", help="write no metadata but the color profile")
-    files.add_argument(
-        "--frames", choices=("first", "all"), default="first", help="of animations and TIFF (%(default)s)"
-    )
-    files.add_argument("--depth", type=int, choices=(8, 16), default=8, help="bits a channel to write (%(default)s)")
-    files.add_argument("--partial", action="store_true", help="restore JPEGs that were cut short as far as they decode")
-    files.add_argument(
-        "--max-megapixels",
-        type=positive_number,
-        default=MAX_MEGAPIXELS,
-        metavar="N",
-        help="refuse larger pictures (%(default)s)",
-    )
+    add_file_arguments(files)
 
     what = parser.add_argument_group("what to do")
-    what.add_argument("--quality", type=quality, metavar="Q", help="of the JPEG, where its file tells nothing or a lie")
-    what.add_argument("--force", action="store_true", help="restore pictures that have lost nothing, too")
-    what.add_argument("--again", action="store_true", help="restore results of tfar, too")
-    what.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
-    what.add_argument("--texture", type=share, default=1.0, metavar="0..1", help="how much texture inside the mask")
-    what.add_argument("--strength", type=share, default=1.0, metavar="0..1", help="from the input to the result")
-    what.add_argument("--ensemble", action="store_true", help="average eight flips and turns: slower, a little better")
-    what.add_argument(
-        "--consistency",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep what the JPEG says of the original (default where a file is one)",
-    )
+    add_dials(what)
     what.add_argument(
         "--candidates", type=positive, metavar="K", help="K restorations and a contact sheet (one-to-many presets)"
-    )
-    what.add_argument(
-        "--seed", type=not_negative, default=0, metavar="S", help="of the noise of a one-to-many preset (%(default)s)"
     )
 
     how = parser.add_argument_group("how")
     how.add_argument("--jobs", type=positive, default=1, metavar="N", help="pictures computed at a time (%(default)s)")
-    how.add_argument("--engine", choices=("litert", "keras"), help="default: litert on CPUs, keras on GPUs")
-    how.add_argument("--exact", action="store_true", help="no 8-bit weights with the engine litert")
+    add_engine(how)
     how.add_argument("--report", type=Path, metavar="FILE", help="write what was done as JSON")
     loudness = how.add_mutually_exclusive_group()
     loudness.add_argument("-q", "--quiet", action="store_true", help="print what went wrong only")
@@ -153,9 +131,10 @@ def _existing(options: argparse.Namespace) -> str:
 
 def _restoration(options: argparse.Namespace) -> Callable:
     """From a picture, what was found out about it, and a function for its progress to the pictures to write."""
+    from tfar.restoration.file_restorer import pictures_of
     from tfar.restoration.restorer import Restorer, candidate_restorers
 
-    dials = {name: getattr(options, name) for name in ("layer", "texture", "strength", "ensemble", "engine", "exact")}
+    dials = {name: getattr(options, name) for name in DIALS}
     try:
         if options.candidates:
             seeds = range(options.seed, options.seed + options.candidates)
@@ -165,13 +144,11 @@ def _restoration(options: argparse.Namespace) -> Callable:
     except ValueError as error:
         raise TfarError(str(error)) from error
     turn = threading.Semaphore(options.jobs)
+    pictures = pictures_of(restorers, options.depth)
 
     def restore(image, found, progress):
         with turn:
-            results = [
-                restorer(image, offset=found.offset or (0, 0), depth=options.depth, progress=progress)
-                for restorer in restorers
-            ]
+            results = pictures(image, found, progress)
         return [*results, contact_sheet(image, results)] if options.candidates else results
 
     return restore

@@ -141,6 +141,21 @@ def image_files(folder: str | Path) -> list[Path]:
 def find_images(folder: str | Path, *, recursive: bool = True) -> tuple[list[Path], dict[Path, str]]:
     """The image files of a folder, sorted, and what else it holds, each with the reason why it is passed over.
 
+    Raises:
+        ImageError: when there is no such folder.
+    """
+    files, others = [], {}
+    for path, reason in walk_images(folder, recursive=recursive):
+        if reason:
+            others[path] = reason
+        else:
+            files.append(path)
+    return sorted(files), dict(sorted(others.items()))
+
+
+def walk_images(folder: str | Path, *, recursive: bool = True) -> Iterator[tuple[Path, str]]:
+    """The image files of a folder, each with an empty text, and what else it holds, with why it is passed over.
+
     A file is an image by its content, or by its extension (then it may turn out to be damaged). Hidden files and links
     to folders are passed over.
 
@@ -150,26 +165,23 @@ def find_images(folder: str | Path, *, recursive: bool = True) -> tuple[list[Pat
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(f"{folder}: no such folder")
-    files, others = [], {}
-
-    def unreadable(error: OSError):
-        others[Path(error.filename)] = f"unreadable folder ({error.strerror})"
-
-    for parent, subfolders, names in os.walk(folder, onerror=unreadable):
+    unreadable: list[OSError] = []
+    for parent, subfolders, names in os.walk(folder, onerror=unreadable.append):
         here = Path(parent)
         for name in list(subfolders):
             reason = "hidden" if name.startswith(".") else "a link to a folder" if (here / name).is_symlink() else None
             if reason or not recursive:
-                others[here / name] = reason or "a subfolder"
+                yield here / name, reason or "a subfolder"
                 subfolders.remove(name)
         for path in (here / name for name in names):
             if path.name.startswith("."):
-                others[path] = "hidden"
+                yield path, "hidden"
             elif path.suffix.lower() in EXTENSIONS or is_image(path):
-                files.append(path)
+                yield path, ""
             else:
-                others[path] = "no image"
-    return sorted(files), dict(sorted(others.items()))
+                yield path, "no image"
+    for error in unreadable:
+        yield Path(error.filename), f"unreadable folder ({error.strerror})"
 
 
 def is_image(path: str | Path) -> bool:

@@ -1,6 +1,7 @@
 """What computes a network: Keras, or LiteRT from a ``.tflite`` file, which starts without TensorFlow.
 
-Both take and give NumPy arrays in [-1, 1]; one call at a time, on all cores, whatever the number of threads that call.
+Both take and give NumPy arrays in [-1, 1]; one call at a time, on all cores (LiteRT: on OMP_NUM_THREADS where that is
+set), whatever the number of threads that call.
 
 ``python -m tfar.restoration.engines FILE LAYER`` prints what LiteRT takes per pixel for a layer.
 """
@@ -166,7 +167,7 @@ class LiteRTEngine:
         with backend.starting():
             from ai_edge_litert.interpreter import Interpreter
 
-            self._interpreter = Interpreter(str(file), num_threads=threads or _cores())
+            self._interpreter = Interpreter(str(file), num_threads=threads or _threads())
             self._interpreter.allocate_tensors()  # LiteRT's note comes here
         self.name = name
         self.file = file
@@ -263,7 +264,14 @@ def gpu_visible() -> bool:
     return bool(keras.distribution.list_devices("gpu"))
 
 
-def _cores() -> int:
+def _threads() -> int:
+    """As many as there are cores, or what OMP_NUM_THREADS says, as schedulers of clusters do."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) else cores()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

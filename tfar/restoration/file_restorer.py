@@ -15,10 +15,21 @@ from tfar.images.write import WRITABLE, check_fits, encode, write_pictures
 from tfar.restoration.files import STDIO, Job, Outcome, raise_if_full
 from tfar.restoration.inspection import Inspection, inspect_picture
 from tfar.restoration.projection import CodedPlanes, coded_planes, project
+from tfar.restoration.restorer import Restorer
 
 JPEG_FORMATS = ("JPEG", "MPO")
 
 Restore = Callable[[np.ndarray, Inspection, Callable[[int, int], None]], Sequence[np.ndarray]]
+
+
+def pictures_of(restorers: Sequence[Restorer], depth: int) -> Restore:
+    """What makes a picture of ``depth`` bits with each of some restorers, for :class:`FileRestorer`."""
+
+    def restore(image: np.ndarray, found: Inspection, progress: Callable[[int, int], None]) -> list[np.ndarray]:
+        offset = found.offset or (0, 0)
+        return [restorer(image, offset=offset, depth=depth, progress=progress) for restorer in restorers]
+
+    return restore
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +113,19 @@ def plan_in_place(sources: Sequence[str | Path], *, recursive: bool = True) -> t
     return [Job(file, (file,)) for file in dict.fromkeys(files)], others
 
 
+def name_targets(paths: Iterable[Path], extension: str | None) -> dict[Path, Path]:
+    """Paths of files below a folder, each with that of its result below another one, named as for :func:`plan`."""
+    paths = list(paths)
+    stems = collections.Counter(path.with_suffix("") for path in paths)
+    stems.update(paths)
+    return {
+        path: Path(f"{path}{extension}")
+        if extension is not None and stems[path.with_suffix("")] > 1
+        else path.parent / _name(path, extension)
+        for path in paths
+    }
+
+
 def run(jobs: Sequence[Job], work: Callable[[Job, Callable[[], None]], Outcome], at_once: int = 1) -> Iterator[Outcome]:
     """Do jobs in threads and yield their outcomes in order; one more than ``at_once`` are under way, so that a file is
     read or written while another one is computed.
@@ -145,11 +158,18 @@ def run(jobs: Sequence[Job], work: Callable[[Job, Callable[[], None]], Outcome],
 
 def raise_if_full(error: BaseException):
     """Raise :class:`Stopped` when an error, or what caused it, tells of a full disk."""
+    if disk_is_full(error):
+        raise Stopped(f"{error}; the run stops here") from error
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, tells of a full disk."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in FULL:
-            raise Stopped(f"{error}; the run stops here") from error
+            return True
         cause = cause.__cause__
+    return False
 
 
 def _check_exists(source: Path):
@@ -174,12 +194,8 @@ def _into_folder(
         others |= passed
         above = Path() if len(sources) == 1 else Path(source.absolute().name)
         relative |= {file: above / file.relative_to(source) for file in files}
-    stems = collections.Counter(path.with_suffix("") for path in relative.values())
-    stems.update(relative.values())
-    named = {}
-    for source, path in relative.items():
-        clash = extension is not None and stems[path.with_suffix("")] > 1
-        named[source] = target / (f"{path}{extension}" if clash else path.parent / _name(path, extension))
+    names = name_targets(relative.values(), extension)
+    named = {source: target / names[path] for source, path in relative.items()}
     return named, others
 
 
