@@ -13,7 +13,7 @@ STOREYS = (  # from the roof down; rooms of one storey do not know each other
     {"cli"},
     {"commands"},
     {"reports"},
-    {"evaluation"},
+    {"evaluation", "batch"},
     {"__init__"},
     {"training", "restoration"},
     {"losses", "metrics", "export", "data", "presets"},
