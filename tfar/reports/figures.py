@@ -90,9 +90,18 @@ AXES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Curves of all models on one dataset under one protocol."""
+    """Curves of all models on one dataset under one protocol.
+
+    Args:
+        name: of its file, behind those of the dataset and the protocol.
+        title: what is plotted.
+        dataset, protocol: on what; an empty text where there is nothing to tell.
+        x, y: the axes.
+        series: the curves.
+    """
 
     name: str
+    title: str
     dataset: str
     protocol: str
     x: Axis
@@ -100,15 +109,10 @@ class Plot:
     series: tuple[Series, ...]
 
     @property
-    def title(self) -> str:
-        """What is plotted."""
-        return KINDS[self.name][0]
-
-    @property
     def caption(self) -> str:
         """What is plotted, of what, and the quality where there is one only."""
         one = f", QF {self.qualities[0]}" if len(self.qualities) == 1 else ""
-        return f"{self.title}: {self.dataset}, {self.protocol}{one}"
+        return f"{self.title}: {', '.join(filter(None, (self.dataset, self.protocol)))}{one}"
 
     @property
     def points(self) -> list[tuple[Series, Point]]:
@@ -147,11 +151,11 @@ def plots(rows: Iterable[Row]) -> list[Plot]:
     numbers = {model: number for number, model in enumerate(models)}
     found = []
     for (dataset, protocol), group in grouped(all_means, "dataset", "protocol").items():
-        for name, (_, x, y) in KINDS.items():
+        for name, (title, x, y) in KINDS.items():
             series = tuple(_series(group, x, y, numbers))
             if series:
-                plot = Plot(name=name, dataset=dataset, protocol=protocol, x=_axis(x), y=_axis(y), series=series)
-                found.append(plot)
+                place = {"dataset": dataset, "protocol": protocol}
+                found.append(Plot(name=name, title=title, **place, x=_axis(x), y=_axis(y), series=series))
     return found
 
 
@@ -185,8 +189,8 @@ def _axis(key: str) -> Axis:
     return Axis(label, metric.heading, metric.unit, metric.decimals)
 
 
-def write_figures(folder: str | Path, rows: Iterable[Row]) -> list[Path]:
-    """Write each of :func:`plots` as ``DATASET-PROTOCOL-NAME.png``, such as ``live1-gray-psnr-quality.png``.
+def write_figures(folder: str | Path, drawn: Iterable[Plot]) -> list[Path]:
+    """Write plots, such as those of :func:`plots`, as ``DATASET-PROTOCOL-NAME.png``: ``live1-gray-psnr-quality.png``.
 
     Returns:
         The files, in the order of the plots.
@@ -199,7 +203,7 @@ def write_figures(folder: str | Path, rows: Iterable[Row]) -> list[Path]:
     except ImportError as error:
         raise TfarError('figures need matplotlib: pip install "tfar[report]"') from error
     files: list[Path] = []
-    for plot in plots(rows):
+    for plot in drawn:
         file = Path(folder) / _file_name(plot, {file.name for file in files})
         with matplotlib.rc_context(PAPER_STYLE):
             figure = _paper_figure(plot)
@@ -210,7 +214,7 @@ def write_figures(folder: str | Path, rows: Iterable[Row]) -> list[Path]:
 
 def _file_name(plot: Plot, taken: set[str]) -> str:
     """A name of letters, digits, dots, dashes and underscores that is not taken yet."""
-    stem = re.sub(r"[^\w.-]+", "_", f"{plot.dataset}-{plot.protocol}-{plot.name}").lstrip(".")
+    stem = re.sub(r"[^\w.-]+", "_", "-".join(filter(None, (plot.dataset, plot.protocol, plot.name)))).lstrip(".")
     names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
     return next(name for name in names if name not in taken)
 
