@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,10 +198,7 @@ def write_figures(folder: str | Path, drawn: Iterable[Plot]) -> list[Path]:
     Raises:
         TfarError: without Matplotlib.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise TfarError('figures need matplotlib: pip install "tfar[report]"') from error
+    matplotlib = _matplotlib()
     files: list[Path] = []
     for plot in drawn:
         file = Path(folder) / _file_name(plot, {file.name for file in files})
@@ -210,6 +207,45 @@ def write_figures(folder: str | Path, drawn: Iterable[Plot]) -> list[Path]:
             write_atomically(file, lambda part: figure.savefig(part, dpi=PAPER_DPI))
         files.append(file)
     return files
+
+
+def write_intervals(file: str | Path, values: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str):
+    """Write a figure of values with their intervals, side by side for each of several things.
+
+    Args:
+        file: PNG, to write.
+        values: name of a series -> value and half the width of its interval for each thing; NaN where there is none.
+        x, y: labels of the axes.
+
+    Raises:
+        TfarError: without Matplotlib.
+    """
+    matplotlib = _matplotlib()
+    from matplotlib.figure import Figure
+
+    count = max(map(len, values.values()))
+    with matplotlib.rc_context(PAPER_STYLE):
+        figure = Figure(figsize=(max(PAPER_INCHES[0], count / 7), PAPER_INCHES[1]), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_xlabel(x, parse_math=False)
+        axes.set_ylabel(y, parse_math=False)
+        bars = []
+        for number, (name, pairs) in enumerate(values.items(), start=1):
+            look = Series(name, number, ())
+            places = [i + (number - (len(values) + 1) / 2) * 0.6 / len(values) for i in range(1, len(pairs) + 1)]
+            means, widths = zip(*pairs)
+            style = {"color": COLORS[look.color], "marker": MARKERS[look.marker], "linestyle": "", "markersize": 3}
+            bars.append(axes.errorbar(places, means, [w if w >= 0 else 0 for w in widths], elinewidth=0.8, **style))
+        _add_legend(figure, bars, [*values])
+        write_atomically(file, lambda part: figure.savefig(part, dpi=PAPER_DPI))
+
+
+def _matplotlib():
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise TfarError('figures need matplotlib: pip install "tfar[report]"') from error
+    return matplotlib
 
 
 def _file_name(plot: Plot, taken: set[str]) -> str:
