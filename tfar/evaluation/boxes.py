@@ -69,7 +69,7 @@ def read_annotations(path: str | Path) -> Truth:
         return _voc_truth(sorted(path.glob("*.xml")), path)
     if path.suffix == ".txt":
         names = dict.fromkeys(line.split()[0] for line in _read_text(path).splitlines() if line.strip())
-        folder = path.resolve().parents[2] / "Annotations" if len(path.resolve().parents) > 2 else path.parent
+        folder = (path.resolve().parent / "../../Annotations").resolve()
         return _voc_truth([folder / f"{name}.xml" for name in names], path)
     return _coco_truth(path)
 
