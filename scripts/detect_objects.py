@@ -13,6 +13,7 @@ network of COCO, lines such as "aeroplane" for airplane, and empty ones for clas
 
 import argparse
 import ast
+import itertools
 import json
 import sys
 from collections import defaultdict
@@ -23,7 +24,7 @@ from PIL import Image
 
 from tfar import backend
 from tfar.cli import exit_code
-from tfar.commands.arguments import named, quality
+from tfar.commands.arguments import named, positive, quality
 from tfar.errors import TfarError
 from tfar.evaluation.boxes import read_annotations
 from tfar.evaluation.detections import BASELINE
@@ -107,7 +108,7 @@ def versions(original, options, contestants):
 
 
 def run(options):
-    files = photographs(options.photos, options.annotations)
+    files = dict(itertools.islice(photographs(options.photos, options.annotations).items(), options.limit))
     folders = {label: photographs(folder, options.annotations) for label, folder in map(named, options.folder)}
     for label, others in folders.items():
         for missing in files.keys() - others.keys():
@@ -152,6 +153,7 @@ def arguments():
         help="what others restored, images of the same names: AR-CNN@20=FOLDER",
     )
     parser.add_argument("--annotations", metavar="PATH", help="take its images only; as of tfar evaluate")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images only")
     parser.add_argument("--model", metavar="FILE.onnx", help="a YOLO network in place of MTCNN")
     parser.add_argument("--classes", metavar="FILE", help="names of its classes, a line each")
     return parser

@@ -144,6 +144,8 @@ def test_only_annotated_images_are_looked_at_and_missing_ones_named(script, phot
     (truth / "cat.xml").write_text("<annotation></annotation>")
     run(script, photos, tmp_path / "found", "--quality", 10, "--annotations", truth)
     assert [box["image_id"] for box in read(tmp_path / "found")["original"]] == ["cat"]
+    run(script, photos, tmp_path / "first", "--quality", 10, "--limit", 1)
+    assert [box["image_id"] for box in read(tmp_path / "first")["original"]] == ["astronaut"]
     with pytest.raises(TfarError, match="mine@10: no image (astronaut|cat)"):
         others = tmp_path / "others"
         others.mkdir()
