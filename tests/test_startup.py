@@ -1,5 +1,6 @@
 """Help, lists and mistakes are answered without waiting for Keras."""
 
+import json
 import subprocess
 import sys
 
@@ -49,4 +50,14 @@ def test_pictures_are_inspected_without_anything_heavy(tmp_path, form, options):
         [sys.executable, "-c", CODE, HEAVY, "inspect", tmp_path / "photo", *options], capture_output=True, text=True
     )
     assert result.returncode == 0 and form in result.stdout
+    assert result.stderr.strip() == "imported:"
+
+
+def test_detections_are_scored_without_keras(tmp_path):
+    box = {"image_id": "a", "category_id": "face", "bbox": [0, 0, 8, 8], "score": 0.9}
+    (tmp_path / "original.json").write_text(json.dumps([box]))
+    arguments = ["evaluate", "--detections", tmp_path]
+    code = [sys.executable, "-c", CODE, "keras tensorflow torch matplotlib", *arguments]
+    result = subprocess.run(code, capture_output=True, text=True)
+    assert result.returncode == 0 and "| mAP | 100.0 |" in result.stdout
     assert result.stderr.strip() == "imported:"

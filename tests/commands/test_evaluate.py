@@ -105,10 +105,40 @@ def test_evaluate_detections(run, refused, tmp_path):
     named = [f"{label}={file}" for label, file in results.items()]
     code, out, err = run("evaluate", "--detections", *named, "--annotations", truth)
     assert (code, err) == (0, [])
-    assert any(line.startswith("| original") and "100.0" in line for line in out)
-    assert any(line.startswith("| JPEG") and "0.0" in line for line in out)
-    assert "--annotations" in refused("evaluate", "--detections", *named)
+    assert out[:5] == [
+        "**1 object**",
+        "",
+        "| % | original | JPEG |",
+        "| --- | ---: | ---: |",
+        "| mAP@[.5:.95] | 100.0 | 0.0 (-100.0) |",
+    ]
     assert "NAME=PATH" in refused("evaluate", "--detections", results["JPEG"], "--annotations", truth)
+
+
+def test_evaluate_detections_by_voc_and_without_annotations(run, refused, tmp_path):
+    (tmp_path / "voc").mkdir()
+    (tmp_path / "voc" / "1.xml").write_text(
+        "<annotation><object><name>cat</name><bndbox><xmin>9</xmin><ymin>9</ymin><xmax>32</xmax><ymax>32</ymax>"
+        "</bndbox></object></annotation>"
+    )
+    found = tmp_path / "found"
+    found.mkdir()
+    right = {"image_id": "1", "category_id": "cat", "bbox": [8, 8, 24, 24], "score": 0.4}
+    for label, boxes in {
+        "original": [right],
+        "JPEG@10": [right | {"bbox": [40, 8, 24, 24]}],
+        "mine@10": [right, right | {"bbox": [40, 8, 24, 24], "score": 0.5}],
+    }.items():
+        write_json(found / f"{label}.json", boxes)
+    line = "| mAP | 100.0 | 0.0 (-100.0) | 50.0 (-50.0) |"
+    code, out, err = run("evaluate", "--detections", found, "--annotations", tmp_path / "voc")
+    assert (code, err) == (0, []) and out[0] == "**QF 10, 1 object**" and out[-1] == line
+    assert "there is no object to be found" in refused("evaluate", "--detections", found)
+    code, out, err = run("evaluate", "--detections", found, "--threshold", 0.4, "--out", tmp_path / "out")
+    assert (code, err) == (0, []) and line in out
+    assert out[-3:-1] == [str(tmp_path / "out" / name) for name in ("detections.md", "detections.json")]
+    assert "no results of a detector" in refused("evaluate", "--detections", tmp_path / "voc")
+    assert "originals are needed" in refused("evaluate", "--detections", f"a={found / 'JPEG@10.json'}")
 
 
 def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):

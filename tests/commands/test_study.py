@@ -1,3 +1,6 @@
+import json
+
+from helpers import save_image
 from PIL import Image
 from skimage import data
 
@@ -13,10 +16,31 @@ def test_study_writes_a_page_and_scores_votes(run, refused, photo, tmp_path):
     page = tmp_path / "study.html"
     code, out, err = run("study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}")
     assert (code, err) == (0, []) and out[0] == str(page)
+    assert out[2] == "1 of 1 images; each has JPEG to be judged"
     key = tmp_path / "study.key.json"
+    picture, study = next(iter(json.loads(key.read_text())["pictures"])), json.loads(key.read_text())["study"]
+    votes = tmp_path / "ana.csv"
+    votes.write_text(f"study,participant,picture,score\n{study},ana,{picture},40\n")
+    code, out, err = run("study", "--score", votes, "--key", key, "--out", tmp_path / "out")
+    assert (code, err, out[0]) == (0, [], "**1 participant, 1 image**")
+    assert any(line.startswith("| JPEG | 40.00 | - | - | 100% (1 of 1) | ") for line in out)
+    assert str(tmp_path / "out" / "opinions.md") in out
+    assert "a favourite can be chosen among two" in refused(
+        "study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}", "--ask", "favourite"
+    )
     assert "JPEG" in key.read_text() and f"{worse}" not in page.read_text()
     (worse / "photo.png").rename(worse / "other.png")
     assert "no image photo" in refused("study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}")
     assert "--key" in refused("study", "--score", tmp_path / "votes.csv")
     assert "votes.csv" in refused("study", "--score", tmp_path / "votes.csv", "--key", key)
     assert "PAGE" in refused("study")
+
+
+def test_study_draws_images_at_random_and_says_so(run, photo, tmp_path):
+    for folder in ("many", "worse"):
+        for number in range(4):
+            save_image(tmp_path / folder / f"{number}.png", PHOTO // (number + 1))
+    page, folders = tmp_path / "study.html", ("--original", tmp_path / "many", "--candidate", f"a={tmp_path / 'worse'}")
+    code, out, err = run("study", page, *folders, "--images", 2, "--seed", 5)
+    assert (code, err) == (0, []) and out[2] == "2 of 4 images, drawn at random with seed 5; each has a to be judged"
+    assert len(json.loads((tmp_path / "study.key.json").read_text())["pictures"]) == 2

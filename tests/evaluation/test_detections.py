@@ -1,18 +1,13 @@
-import importlib.util
 import json
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import ROOT
-from PIL import Image
-from skimage import data
 
 from tfar.errors import TfarError
-from tfar.evaluation.detections import Precision, format_categories, format_table, mean_average_precision
+from tfar.evaluation.boxes import Box, Truth
+from tfar.evaluation.detections import mean_average_precision, method_and_quality, voc_precision
 
-SCRIPT = ROOT / "scripts" / "detect_objects.py"
 TRUTH = {
     "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
     "categories": [{"id": 3, "name": "cat"}, {"id": 5, "name": "dog"}, {"id": 7, "name": "owl"}],
@@ -43,7 +38,7 @@ AT_HALF = 51 / 101
 def written(tmp_path):
     def write(name, content):
         file = tmp_path / f"{name}.json"
-        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        file.write_text(json.dumps(content))
         return file
 
     return write
@@ -68,9 +63,11 @@ def precisions(tmp_path_factory):
         ("nothing", [0, 0, 0], [0, 0, 0]),
     ],
 )
-def test_precision_of_boxes_reckoned_by_hand(precisions, label, cat, dog):
+def test_cocos_precision_of_boxes_reckoned_by_hand(precisions, label, cat, dog):
     row = precisions[label]
-    assert [row.mean, row.ap50, row.ap75] == pytest.approx(list(np.mean([cat, dog], axis=0)), abs=1e-9)
+    assert list(row.means) == ["mAP@[.5:.95]", "AP50", "AP75"] and row.objects == 3
+    assert [*row.means.values()] == pytest.approx(list(np.mean([cat, dog], axis=0)), abs=1e-9)
+    assert row.mean == row.means["mAP@[.5:.95]"]
     assert row.categories == pytest.approx({"cat": cat[1], "dog": dog[1]}, abs=1e-9)
 
 
@@ -81,174 +78,163 @@ def test_nothing_is_printed_and_the_order_is_kept(written, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_tables():
-    rows = {
-        "JPEG": Precision(mean=0.25, ap50=0.5, ap75=0.125, categories={"cat": 0.4, "dog|wolf": 0.6}),
-        "original": Precision(mean=0.5, ap50=0.75, ap75=0.5, categories={"cat": 0.7, "dog|wolf": 0.6}),
-    }
-    assert format_table(rows).splitlines() == [
-        "| % | mAP@[.5:.95] | AP50 | AP75 |",
-        "| --- | ---: | ---: | ---: |",
-        "| JPEG | 25.0 (-25.0) | 50.0 (-25.0) | 12.5 (-37.5) |",
-        "| original | 50.0 | 75.0 | 50.0 |",
-    ]
-    assert format_categories(rows).splitlines() == [
-        "| AP50, % | JPEG | original |",
-        "| --- | ---: | ---: |",
-        "| cat | 40.0 (-30.0) | 70.0 |",
-        "| dog\\|wolf | 60.0 (+0.0) | 60.0 |",
-    ]
-    assert format_table({"JPEG": rows["JPEG"]}).splitlines()[2] == "| JPEG | 25.0 | 50.0 | 12.5 |"
-
-
-def changed(**fields):
-    return [PERFECT[0], {name: value for name, value in (PERFECT[1] | fields).items() if value is not None}]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[{", "not JSON"),
-        ({"boxes": []}, "not COCO results"),
-        ([1], "not COCO results"),
-        (changed(image_id=9), r"\[1\]: image_id 9 is not in"),
-        (changed(image_id=None), "image_id None"),
-        (changed(image_id=[1]), r"image_id \[1\]"),
-        (changed(category_id=4), r"\[1\]: category_id 4 is not in"),
-        (changed(bbox=[1, 2, 3]), r"\[1\]: bbox must be"),
-        (changed(bbox=[1, 2, -3, 4]), "bbox must be"),
-        (changed(bbox=[1, 2, float("nan"), 4]), "bbox must be"),
-        (changed(bbox=None), "bbox must be"),
-        (changed(score=None), r"\[1\]: no score"),
-        (changed(score="high"), r"\[1\]: no score"),
-    ],
-)
-def test_unfit_results_are_named(written, content, message):
-    pytest.importorskip("pycocotools")
-    with pytest.raises(TfarError, match=f"bad.json: .*{message}") as caught:
-        mean_average_precision(
-            written("truth", TRUTH), {"JPEG": written("good", PERFECT), "mine": written("bad", content)}
-        )
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "not JSON"),
-        ([], "not COCO annotations"),
-        (TRUTH | {"annotations": []}, "not COCO annotations"),
-        ({name: TRUTH[name] for name in ("images", "annotations")}, "not COCO annotations"),
-        (TRUTH | {"images": TRUTH["images"] * 2}, "images: every one needs"),
-        (TRUTH | {"images": [{"id": "a"}]}, "images: every one needs"),
-        (TRUTH | {"categories": [{"id": 3}, {"id": 5}]}, "categories: every one needs a name"),
-        (TRUTH | {"images": TRUTH["images"][:1]}, r"annotations\[1\]: image_id 2"),
-        (TRUTH | {"annotations": [TRUTH["annotations"][0] | {"bbox": []}]}, r"annotations\[0\]: bbox must be"),
-    ],
-)
-def test_unfit_annotations_are_named(written, content, message):
-    pytest.importorskip("pycocotools")
-    with pytest.raises(TfarError, match=f"truth.json: .*{message}"):
-        mean_average_precision(written("truth", content), {"JPEG": written("jpeg", PERFECT)})
-
-
-def test_missing_files_are_named(written, tmp_path):
-    pytest.importorskip("pycocotools")
-    for truth, found in [("absent", "found"), ("truth", "absent")]:
-        written("truth", TRUTH), written("found", PERFECT)
-        with pytest.raises(TfarError, match="absent.json: cannot be read"):
-            mean_average_precision(tmp_path / f"{truth}.json", {"JPEG": tmp_path / f"{found}.json"})
-
-
 def test_missing_pycocotools_says_what_to_install(written, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(TfarError, match=r'pip install "tfar\[detection\]"'):
         mean_average_precision(written("truth", TRUTH), {"JPEG": written("jpeg", PERFECT)})
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("detect_objects", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def cat(x, *, score=1.0, image="a", ignored=False, width=10):
+    return Box(image=image, category="cat", sides=(x, 0, width, 10), score=score, ignored=ignored)
 
 
-def options(folder, *versions, model=None):
-    return SimpleNamespace(
-        annotations=folder / "truth.json",
-        output=folder / "found",
-        model=model,
-        versions=[f"{label}={folder / label}" for label in versions],
-    )
+def precision(objects, found):
+    """The precision of cats, of which there are images a and b."""
+    return voc_precision(Truth({"a": "a", "b": "b"}, {"cat": "cat", "dog": "dog"}, objects), found)
 
 
-def test_a_real_face_is_found_in_the_original_and_in_its_jpeg(script, tmp_path):
-    pytest.importorskip("pycocotools")
-    truth = {
-        "images": [{"id": 4, "file_name": "astronaut.tif"}],
-        "categories": [{"id": 1, "name": "face"}],
-        "annotations": [{"id": 1, "image_id": 4, "category_id": 1, "bbox": [108, 62, 100, 112]}],
+FOUR = [cat(0), cat(20), cat(40), cat(0, image="b")]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (FOUR, 1),
+        ([], 0),
+        # The first of four is right, then there is a wrong one, then a right one: precisions 1, 1/2 and 2/3 at the
+        # recalls 1/4, 1/4 and 2/4. So 1 at the recalls 0, 0.1 and 0.2, and 2/3 at 0.3, 0.4 and 0.5.
+        ([cat(20, score=0.9), cat(70, score=0.8), cat(40, score=0.7)], (3 + 3 * 2 / 3) / 11),
+        ([cat(40, score=0.7), cat(70, score=0.8), cat(20, score=0.9)], (3 + 3 * 2 / 3) / 11),
+        # The same object twice: the second counts as wrong, although it fits better. Two of three are right.
+        ([cat(1, score=0.9), cat(0, score=0.8), cat(20, score=0.7)], (3 + 3 * 2 / 3) / 11),
+        # Right in one image, and at the same place of the other image, where nothing is.
+        ([cat(20, score=0.9), cat(20, score=0.8, image="b"), cat(40, score=0.7)], (3 + 3 * 2 / 3) / 11),
+        # An overlap of 1/2 suffices: 20 pixels wide where there are 10; of a little less does not.
+        ([cat(0, width=20, image="b")], 3 / 11),
+        ([cat(0, width=20.1, image="b")], 0),
+    ],
+)
+def test_vocs_precision_reckoned_by_hand(found, expected):
+    row = precision(FOUR, found)
+    assert row.categories == {"cat": pytest.approx(expected, abs=1e-12)}  # there are no dogs
+    assert row.means == {"mAP": pytest.approx(expected, abs=1e-12)} and row.objects == 4
+
+
+def test_difficult_objects_count_neither_when_found_nor_when_missed():
+    objects = [cat(0), cat(20, ignored=True), cat(40)]
+    for difficult in ([], [cat(20, score=0.95)], [cat(20, score=0.95), cat(21, score=0.94)]):
+        row = precision(objects, [*difficult, cat(0, score=0.9)])
+        assert row.mean == pytest.approx(6 / 11) and row.objects == 2
+    with_dog = [*objects, Box(image="a", category="dog", sides=(0, 0, 5, 5), ignored=True)]
+    assert precision(with_dog, objects).categories == {"cat": 1}
+
+
+def test_a_box_belongs_to_the_object_that_it_overlaps_most():
+    objects = [cat(0), cat(4)]
+    assert precision(objects, [cat(1, score=0.9), cat(1.5, score=0.8)]).mean == pytest.approx(6 / 11)
+
+
+def test_recall_is_compared_exactly():
+    objects = [cat(20 * i) for i in range(10)]
+    for count in range(11):  # 3 of 10 is a recall of 0.3, which 3 * 0.1 exceeds in floating point
+        assert precision(objects, objects[:count]).mean == pytest.approx((count + 1) / 11 if count else 0)
+
+
+def devkit(objects, found, count):
+    """VOCevaldet.m and VOCap.m of the development kit of 2007, line by line; boxes are (image, score, corners)."""
+    order = sorted(range(len(found)), key=lambda d: -found[d][1])
+    detected = [False] * len(objects)
+    tp, fp = np.zeros(len(found)), np.zeros(len(found))
+    for rank, d in enumerate(order):
+        image, _, bb = found[d]
+        ovmax, jmax = -np.inf, None
+        for j, (other, bbgt, _) in enumerate(objects):
+            if other != image:
+                continue
+            bi = [max(bb[0], bbgt[0]), max(bb[1], bbgt[1]), min(bb[2], bbgt[2]), min(bb[3], bbgt[3])]
+            iw, ih = bi[2] - bi[0] + 1, bi[3] - bi[1] + 1
+            if iw > 0 and ih > 0:
+                ua = (
+                    (bb[2] - bb[0] + 1) * (bb[3] - bb[1] + 1)
+                    + (bbgt[2] - bbgt[0] + 1) * (bbgt[3] - bbgt[1] + 1)
+                    - iw * ih
+                )
+                ov = iw * ih / ua
+                if ov > ovmax:
+                    ovmax, jmax = ov, j
+        if ovmax >= 0.5:
+            if not objects[jmax][2]:
+                if not detected[jmax]:
+                    tp[rank], detected[jmax] = 1, True
+                else:
+                    fp[rank] = 1
+        else:
+            fp[rank] = 1
+    fp, tp = np.cumsum(fp), np.cumsum(tp)
+    rec = tp / count
+    with np.errstate(invalid="ignore"):
+        prec = tp / (fp + tp)
+    ap = 0
+    for t in range(11):
+        reached = prec[rec >= t / 10 - 1e-12]  # Matlab's 0:0.1:1
+        ap += (np.nanmax(reached) if len(reached) else 0) / 11
+    return ap
+
+
+def random_case(rng):
+    """Objects of four images as (image, corners, difficult), and what was found of them as (image, score, corners)."""
+
+    def corners():
+        low = rng.integers(1, 80, 2)
+        return np.hstack([low, low + rng.integers(10, 40, 2)])
+
+    objects = [(str(rng.integers(4)), corners(), rng.random() < 0.2) for _ in range(rng.integers(1, 20))]
+    places = [(image, box + rng.integers(-5, 6, 4)) for image, box, _ in objects for _ in range(rng.integers(3))]
+    places += [(str(rng.integers(4)), corners()) for _ in range(rng.integers(8))]
+    scores = rng.permutation(len(places))
+    return objects, [(image, score, box) for (image, box), score in zip(places, scores)]
+
+
+def test_vocs_precision_is_that_of_the_development_kit():
+    def sides(box):
+        return (box[0] - 1, box[1] - 1, box[2] - box[0] + 1, box[3] - box[1] + 1)
+
+    rng, seen = np.random.default_rng(5), set()
+    for objects, found in (random_case(rng) for _ in range(60)):
+        count = sum(not difficult for *_, difficult in objects)
+        if count:
+            expected = devkit(objects, found, count)
+            row = precision(
+                [Box(image=i, category="cat", sides=sides(box), ignored=difficult) for i, box, difficult in objects],
+                [Box(image=i, category="cat", sides=sides(box), score=score) for i, score, box in found],
+            )
+            assert row.mean == pytest.approx(expected, abs=1e-12)
+            seen.add(round(expected, 6))
+    assert len(seen) > 40
+
+
+def test_without_annotations_the_originals_are_the_truth(written):
+    box = {"image_id": "a", "category_id": "face", "bbox": [0, 0, 10, 10], "score": 0.9}
+    weak = box | {"bbox": [50, 0, 10, 10], "score": 0.4}
+    elsewhere = box | {"image_id": "b", "score": 0.95}
+    files = {
+        "original": written("original", [box, weak]),
+        "same": written("same", [box]),
+        "weak": written("weak", [box, weak | {"score": 0.99}]),  # counts neither as found nor as wrong
+        "wrong": written("wrong", [box, elsewhere]),  # in an image where nothing was found
     }
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
-    for label, extension, keywords in [("original", "png", {}), ("jpeg", "jpg", {"quality": 20})]:
-        (tmp_path / label).mkdir()
-        Image.fromarray(data.astronaut()[:256, 64:320]).save(tmp_path / label / f"astronaut.{extension}", **keywords)
-    script.run(options(tmp_path, "original", "jpeg"))
-    rows = mean_average_precision(
-        tmp_path / "truth.json", {label: tmp_path / "found" / f"{label}.json" for label in ("original", "jpeg")}
-    )
-    assert rows["original"].categories == {"face": pytest.approx(1)}
-    assert rows["jpeg"].categories == {"face": pytest.approx(1, abs=0.5)}
+    rows = mean_average_precision(None, files)
+    assert {label: row.mean for label, row in rows.items()} == {"original": 1, "same": 1, "weak": 1, "wrong": 0.5}
+    assert {row.objects for row in rows.values()} == {1}
+    assert mean_average_precision(None, files, threshold=0.3)["same"].mean == pytest.approx(6 / 11)
+    with pytest.raises(TfarError, match="original.json: there is no object"):
+        mean_average_precision(None, files, threshold=0.95)
+    with pytest.raises(TfarError, match="without annotations, the boxes found in the originals"):
+        mean_average_precision(None, {"same": files["same"]})
 
 
-class Session:
-    """Stands in for a YOLO network of two classes on 320x320 pixels; its boxes are centre and size."""
-
-    def __init__(self, file, providers):
-        self.boxes = {
-            (160, 80, 40, 20): (0.9, 0.1),
-            (161, 80, 40, 20): (0.8, 0.1),
-            (162, 80, 40, 20): (0.1, 0.7),
-            (100, 80, 10, 10): (0.0, 0.0),
-        }
-
-    def get_inputs(self):
-        return [SimpleNamespace(name="images", shape=[1, 3, 320, 320])]
-
-    def get_outputs(self):
-        return [SimpleNamespace(shape=[1, 6, 4])]
-
-    def run(self, _, inputs):
-        image = inputs["images"]
-        assert image.shape == (1, 3, 320, 320) and image.dtype == np.float32
-        np.testing.assert_allclose(image[0, :, :160, :].mean(axis=(1, 2)), [1, 0, 0], atol=1e-6)  # the red image
-        np.testing.assert_allclose(image[0, :, 160:, :], 114 / 255, atol=1e-6)  # below it, the filling
-        return [np.float32([[*box, *scores] for box, scores in self.boxes.items()]).T[None]]
-
-
-def test_boxes_of_a_yolo_network(script, tmp_path, monkeypatch):
-    monkeypatch.setitem(
-        sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session, get_available_providers=list)
-    )
-    truth = TRUTH | {"images": TRUTH["images"][:1], "categories": TRUTH["categories"][1::-1]}
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
-    (tmp_path / "original").mkdir()
-    Image.new("RGB", (640, 320), "red").save(tmp_path / "original" / "a.png")
-    script.run(options(tmp_path, "original", model="yolo.onnx"))
-    found = json.loads((tmp_path / "found" / "original.json").read_text())
-    assert found == [  # twice as large as in the network; the second of the first class overlaps the first
-        {"image_id": 1, "category_id": 3, "score": pytest.approx(0.9), "bbox": pytest.approx([280, 140, 80, 40])},
-        {"image_id": 1, "category_id": 5, "score": pytest.approx(0.7), "bbox": pytest.approx([284, 140, 80, 40])},
-    ]
-
-
-def test_script_refuses_other_categories_and_missing_images(script, tmp_path):
-    (tmp_path / "truth.json").write_text(json.dumps(TRUTH))
-    with pytest.raises(TfarError, match="knows 1 classes, the annotations 3 categories"):
-        script.run(options(tmp_path, "original"))
-    (tmp_path / "truth.json").write_text(json.dumps(TRUTH | {"categories": TRUTH["categories"][:1]}))
-    (tmp_path / "original").mkdir()
-    Image.new("RGB", (64, 64)).save(tmp_path / "original" / "b.png")
-    with pytest.raises(TfarError, match="original: no image a"):
-        script.run(options(tmp_path, "original"))
+def test_labels():
+    assert method_and_quality("general@20") == ("general", 20)
+    assert method_and_quality("a@b@5") == ("a@b", 5)
+    assert method_and_quality("original") == ("original", None)
+    assert method_and_quality("@20") == ("@20", None)

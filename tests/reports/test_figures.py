@@ -84,7 +84,7 @@ def test_axes_name_units_and_direction():
 @pytest.mark.parametrize("values", [(30.0,), (0.0,), (-2.0, -2.0), (27.77, 27.77 + 1e-13)])
 def test_one_value_has_an_axis_too(tmp_path, values, recwarn):
     rows = [row(f"m{i}", 10, value) for i, value in enumerate(values)]
-    assert len(write_figures(tmp_path, rows)) == 2
+    assert len(write_figures(tmp_path, plots(rows))) == 2
     assert not [warning for warning in recwarn if "matplotlib" in str(warning.filename)]
 
 
@@ -120,7 +120,7 @@ def test_topmost_points_bear_the_quality_where_the_axes_do_not():
 
 @needs_matplotlib
 def test_png_files(tmp_path):
-    files = write_figures(tmp_path / "new", ROWS)
+    files = write_figures(tmp_path / "new", plots(ROWS))
     assert [file.name for file in files] == [
         "set-gray-psnr-quality.png",
         "set-gray-psnr-bpp.png",
@@ -141,7 +141,7 @@ def test_png_files(tmp_path):
 @needs_matplotlib
 def test_a_legend_of_many_long_names_is_not_cut_off(tmp_path):
     rows = [row(f"a network with a long name {i}", 10, 30.0 + i) for i in range(9)]
-    file = write_figures(tmp_path, rows)[0]
+    file = write_figures(tmp_path, plots(rows))[0]
     with Image.open(file) as image:
         dark = np.asarray(image.convert("L")) < 128
         assert image.height > 1.3 * round(figures.PAPER_INCHES[1] * figures.PAPER_DPI)
@@ -156,13 +156,13 @@ def test_no_other_series_has_the_color_of_the_jpeg_or_looks_like_another():
 
 @needs_matplotlib
 def test_no_rows_give_no_files(tmp_path):
-    assert write_figures(tmp_path, []) == []
+    assert write_figures(tmp_path, plots([])) == []
 
 
 @needs_matplotlib
 def test_names_that_no_file_may_have_or_that_look_like_formulas(tmp_path, recwarn):
     rows = [dataclasses.replace(row("_$x^", 10, 30.0), dataset=dataset) for dataset in ("a/b", "a\\b", "../$c_$")]
-    names = [file.name for file in write_figures(tmp_path, rows)]
+    names = [file.name for file in write_figures(tmp_path, plots(rows))]
     assert names == [
         "a_b-gray-psnr-quality.png",
         "a_b-gray-psnr-bpp.png",
@@ -178,7 +178,7 @@ def test_names_that_no_file_may_have_or_that_look_like_formulas(tmp_path, recwar
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(TfarError, match=r'pip install "tfar\[report\]"'):
-        write_figures(tmp_path, ROWS)
+        write_figures(tmp_path, plots(ROWS))
 
 
 def test_the_module_does_not_need_matplotlib():

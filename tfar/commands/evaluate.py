@@ -5,7 +5,7 @@ import itertools
 from pathlib import Path
 
 from tfar import backend
-from tfar.commands.arguments import named, not_negative, positive, quality
+from tfar.commands.arguments import named, not_negative, positive, quality, share
 from tfar.errors import TfarError
 from tfar.presets import DEFAULT
 from tfar.storage import cache_folder
@@ -61,10 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--detections",
         nargs="+",
-        metavar="LABEL=FILE",
-        help="instead: COCO results predicted on original, JPEG, restored ... images, for their mAP",
+        metavar="FOLDER",
+        help="instead: the mAP of boxes that a detector found in the original, in JPEGs and in restored images: a "
+        "folder of COCO results as scripts/detect_objects.py writes it, or LABEL=FILE, such as general@20=b.json",
     )
-    parser.add_argument("--annotations", metavar="FILE", help="with --detections: the COCO ground truth")
+    parser.add_argument(
+        "--annotations",
+        metavar="PATH",
+        help="with --detections: VOC2007/Annotations, VOC2007/ImageSets/Main/test.txt or a COCO file (default: what "
+        "was found in the originals is the truth)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=share,
+        default=0.5,
+        metavar="SCORE",
+        help="with --detections and no annotations: the score from which on a box of an original is an object "
+        "(default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -153,10 +167,23 @@ def _evaluate_candidates(options) -> int:
 
 
 def _evaluate_detections(options) -> int:
-    from tfar.evaluation.detections import format_categories, format_table, mean_average_precision
+    from tfar.evaluation import published
+    from tfar.evaluation.detections import mean_average_precision
+    from tfar.reports.detections import detection_report, markdown
 
-    if not options.annotations:
-        raise TfarError("--detections needs --annotations, the COCO ground truth")
-    precisions = mean_average_precision(options.annotations, dict(map(named, options.detections)))
-    print_tables(f"{format_table(precisions)}\n\n{format_categories(precisions)}")
+    files: dict[str, str | Path] = {}
+    for text in options.detections:
+        files |= _results_below(Path(text)) if Path(text).is_dir() else [named(text)]
+    precisions = mean_average_precision(options.annotations, files, threshold=options.threshold)
+    quoted = published.detections() if options.annotations else []
+    print_tables(markdown(precisions, quoted))
+    if options.out:
+        print("", *detection_report(options.out, precisions, quoted), sep="\n")
     return 0
+
+
+def _results_below(folder: Path) -> dict[str, Path]:
+    files = {file.stem: file for file in sorted(folder.glob("*.json"))}
+    if not files:
+        raise TfarError(f"{folder}: no results of a detector (JSON files)")
+    return files

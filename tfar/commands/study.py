@@ -2,7 +2,7 @@
 
 import argparse
 
-from tfar.commands.arguments import named, not_negative
+from tfar.commands.arguments import named, not_negative, positive
 from tfar.errors import TfarError
 from tfar.terminal import print_tables
 
@@ -17,9 +17,26 @@ def add_arguments(parser: argparse.ArgumentParser):
         metavar="NAME=FOLDER",
         help="images of the same names to be judged, such as JPEG=... and restored=...",
     )
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="of the hidden names and the order")
+    parser.add_argument(
+        "--ask",
+        choices=["similarity", "favourite"],
+        default="similarity",
+        help="how similar each is to the original, on a scale without marks, or which of all is the favourite "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--images",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="take N of the images at random, or all where there are no more (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, metavar="S", help="of the images, the hidden names and the order"
+    )
     parser.add_argument("--score", nargs="+", metavar="VOTES.csv", help="instead: mean opinion scores of these votes")
     parser.add_argument("--key", metavar="KEY.json", help="with --score: the key file written beside the page")
+    parser.add_argument("--out", metavar="FOLDER", help="with --score: write the tables and a figure there")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,13 +44,20 @@ def run(options: argparse.Namespace) -> int:
         raise TfarError("--score needs --key, the file that was written beside the page")
     if not (options.score or (options.page and options.original and options.candidate)):
         raise TfarError("study needs PAGE, --original and --candidate, or --score")
+    from tfar.images.read import image_files
     from tfar.reports import study
 
     if options.score:
         scores = study.score_votes(options.score, options.key)
-        print_tables(f"{study.format_table(scores)}\n\n{study.format_images(scores)}")
+        print_tables(study.markdown(scores))
+        if options.out:
+            print("", *study.study_report(options.out, scores), sep="\n")
         return 0
-    pictures = study.folder_pictures(options.original, dict(map(named, options.candidate)))
-    key = study.write_study(options.page, pictures, seed=options.seed)
+    total = len(image_files(options.original))
+    candidates = dict(map(named, options.candidate))
+    pictures = study.folder_pictures(options.original, candidates, count=options.images, seed=options.seed)
+    key = study.write_study(options.page, pictures, ask=options.ask, seed=options.seed)
+    drawn = f", drawn at random with seed {options.seed}" if len(pictures) < total else ""
     print(f"{options.page}\n{key}  (keep it from the participants; --score needs it)")
+    print(f"{len(pictures)} of {total} images{drawn}; each has {', '.join(candidates)} to be judged")
     return 0

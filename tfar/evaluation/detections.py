@@ -1,84 +1,180 @@
-"""What compression and restoration do to object detection: mean average precision of boxes found in each version."""
+"""What compression and restoration do to object detection: mean average precision of boxes found in each version.
+
+Two measures: that of PASCAL VOC 2007, with which Galteri et al. (ICCV 2017, Section 4.4) measured, and COCO's.
+"""
 
 import contextlib
 import io
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tfar.errors import TfarError
+from tfar.evaluation.boxes import Box, Truth, read_annotations, read_results, truth_of
 
 BASELINE = "original"  # what the other rows of a table are compared with
+MIN_OVERLAP = 0.5  # intersection over union from which on a box is right
+RECALLS = 11  # at which PASCAL VOC 2007 takes the precision: 0, 0.1 ... 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """How well the boxes of one detector run agree with the annotations; all values in [0, 1].
+    """How well the boxes of one detector run agree with the truth; all precisions in [0, 1].
 
     Args:
-        mean: COCO's mAP, the mean over categories and the IoU thresholds 0.5, 0.55 ... 0.95.
-        ap50: the mean over categories at IoU 0.5, as in PASCAL VOC.
-        ap75: the same at IoU 0.75.
-        categories: category name -> average precision at IoU 0.5; categories without annotations are left out.
+        means: name of a mean -> value, the foremost first. PASCAL VOC's: ``mAP``, the mean over categories. COCO's:
+            ``mAP@[.5:.95]``, the mean over categories and the IoU thresholds 0.5, 0.55 ... 0.95, ``AP50`` and ``AP75``.
+        categories: category name -> average precision at IoU 0.5; categories without objects are left out.
+        objects: number of objects that were to be found.
     """
 
-    mean: float
-    ap50: float
-    ap75: float
+    means: dict[str, float]
     categories: dict[str, float]
+    objects: int
+
+    @property
+    def mean(self) -> float:
+        """The foremost mean."""
+        return next(iter(self.means.values()))
 
 
-def mean_average_precision(annotations: str | Path, predictions: Mapping[str, str | Path]) -> dict[str, Precision]:
+def mean_average_precision(
+    annotations: str | Path | None, predictions: Mapping[str, str | Path], *, threshold: float = 0.5
+) -> dict[str, Precision]:
     """Score boxes that a detector found in several versions of the same images.
 
     All annotated images count: boxes that are missing because an image was left out are missed objects.
 
     Args:
-        annotations: the true boxes, a COCO instances file (JSON with images, categories and annotations).
-        predictions: label of a version, such as ``original``, ``JPEG`` or ``restored`` -> COCO results file: a JSON
-            list of entries with image_id, category_id, bbox ``[x, y, width, height]`` in pixels, and score.
+        annotations: the true boxes, as :func:`tfar.evaluation.boxes.read_annotations` takes them: PASCAL VOC's, which
+            are scored by its measure of 2007, or COCO's, by COCO's. None: what was found in the originals is the truth,
+            by PASCAL VOC's measure.
+        predictions: label of a version, such as ``original``, ``JPEG`` or ``restored`` -> results file, as
+            :func:`tfar.evaluation.boxes.read_results` takes it.
+        threshold: without annotations, the score from which on a box of the originals is an object; the other boxes
+            there count neither when found nor when missed.
 
     Returns:
         Label -> precision, in the order of ``predictions``.
 
     Raises:
-        TfarError: naming the file, when it is missing, no JSON, not of that structure, or speaks of images or
-            categories that the annotations do not have; or when pycocotools is not installed.
+        TfarError: naming the file, when it is missing, not of its structure, or speaks of images or categories that
+            the annotations do not have; without annotations and ``original``, or with nothing to be found; or when
+            COCO's measure needs pycocotools, which is not installed.
     """
-    COCO, COCOeval = _pycocotools()
-    truth = _read_annotations(annotations)
-    found = {label: _read_results(file, truth) for label, file in predictions.items()}
+    if annotations is None:
+        if BASELINE not in predictions:
+            raise TfarError(f"without annotations, the boxes found in the {BASELINE}s are needed as the truth")
+        found = {label: read_results(file) for label, file in predictions.items()}
+        truth = truth_of(found[BASELINE], {box.image for boxes in found.values() for box in boxes}, threshold)
+    else:
+        truth = read_annotations(annotations)
+        found = {label: read_results(file, truth) for label, file in predictions.items()}
+    if all(box.ignored for box in truth.objects):
+        raise TfarError(f"{annotations or predictions[BASELINE]}: there is no object to be found")
+    measure = _coco_precision if truth.coco else voc_precision
+    return {label: measure(truth, boxes) for label, boxes in found.items()}
 
-    def index(boxes):
+
+def voc_precision(truth: Truth, found: Sequence[Box]) -> Precision:
+    """Mean average precision as the development kit of PASCAL VOC 2007 has it.
+
+    A box is right when the object of its category that it overlaps most has an intersection over union with it of at
+    least 0.5, and no box of a higher score has found that object already; it does not count when that object is
+    difficult. The average precision is the mean, over the recalls 0, 0.1 ... 1, of the highest precision at that recall
+    or a higher one (Everingham et al., IJCV 88(2), 2010, Section 4.2).
+
+    Args:
+        truth: the objects.
+        found: boxes of all images and categories.
+    """
+    precisions, wanted = {}, 0
+    for id, name in truth.categories.items():
+        objects = [box for box in truth.objects if box.category == id]
+        count = sum(not box.ignored for box in objects)
+        if count:
+            precisions[name] = _average_precision(objects, [box for box in found if box.category == id], count)
+            wanted += count
+    return Precision(means={"mAP": float(np.mean([*precisions.values()]))}, categories=precisions, objects=wanted)
+
+
+def method_and_quality(label: str) -> tuple[str, int | None]:
+    """What made a version, and of which JPEG quality, from its label: ``general@20``, or ``original`` of none."""
+    match = re.fullmatch(r"(.+)@(\d{1,3})", label)
+    return (match[1], int(match[2])) if match else (label, None)
+
+
+def _average_precision(objects: Sequence[Box], found: Sequence[Box], count: int) -> float:
+    """Average precision in one category of which ``count`` objects are to be found."""
+    by_image: dict = {}
+    for number, box in enumerate(objects):
+        by_image.setdefault(box.image, []).append((number, box))
+    taken: set[int] = set()
+    right = []
+    for box in sorted(found, key=lambda box: -box.score):
+        overlaps = [(_overlap(box.sides, other.sides), number) for number, other in by_image.get(box.image, ())]
+        overlap, nearest = max(overlaps, key=lambda pair: pair[0], default=(0, -1))
+        if overlap < MIN_OVERLAP:
+            right.append(False)
+        elif not objects[nearest].ignored:
+            right.append(nearest not in taken)
+            taken.add(nearest)
+    hits = np.cumsum(right, dtype=int)
+    precision = hits / np.arange(1, len(right) + 1)
+    steps = RECALLS - 1  # recall >= step / steps, in whole numbers: 0.3 is not less than three times 0.1
+    return float(np.mean([max(precision[hits * steps >= step * count], default=0) for step in range(RECALLS)]))
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes."""
+    width, height = (max(0, min(one[i] + one[i + 2], other[i] + other[i + 2]) - max(one[i], other[i])) for i in (0, 1))
+    both = width * height
+    union = one[2] * one[3] + other[2] * other[3] - both
+    return both / union if union > 0 else 0.0
+
+
+def _coco_precision(truth: Truth, found: Sequence[Box]) -> Precision:
+    """COCO's means, by pycocotools; its precisions have the axes IoU, recall, category, area and number of boxes."""
+    COCO, COCOeval = _pycocotools()
+
+    def index(boxes: Sequence[Box], **fields):
         coco = COCO()
-        coco.dataset = {"images": truth["images"], "categories": truth["categories"], "annotations": boxes}
+        coco.dataset = {
+            "images": [{"id": id} for id in truth.images],
+            "categories": [{"id": id, "name": name} for id, name in truth.categories.items()],
+            "annotations": [
+                {
+                    "id": number,  # it misses an annotation of id 0
+                    "image_id": box.image,
+                    "category_id": box.category,
+                    "bbox": list(box.sides),
+                    "area": box.sides[2] * box.sides[3],
+                    "score": box.score,
+                    "iscrowd": int(box.ignored),
+                }
+                for number, box in enumerate(boxes, start=1)
+            ],
+        }
         coco.createIndex()
         return coco
 
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports every step
-        truth_index = index(truth["annotations"])
-        return {label: _precision(COCOeval(truth_index, index(boxes), "bbox")) for label, boxes in found.items()}
-
-
-def format_table(precisions: Mapping[str, Precision]) -> str:
-    """Markdown table in percent: one line per version, with the difference to ``original`` where that is there."""
-    rows = {label: [row.mean, row.ap50, row.ap75] for label, row in precisions.items()}
-    return _table(
-        ["%", "mAP@[.5:.95]", "AP50", "AP75"],
-        [[label, *_cells(row, rows.get(BASELINE), label)] for label, row in rows.items()],
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
+        evaluation = COCOeval(index(truth.objects), index(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    curves = evaluation.eval["precision"][..., 0, -1]  # boxes of all sizes, at most 100 an image; -1: not annotated
+    annotated = curves[0, 0] > -1
+    precision = curves[..., annotated].mean(axis=1)
+    names = [truth.categories[id] for id in np.array(evaluation.params.catIds)[annotated].tolist()]
+    means = {"mAP@[.5:.95]": precision.mean(), "AP50": precision[0].mean(), "AP75": precision[5].mean()}
+    return Precision(
+        means={name: float(value) for name, value in means.items()},
+        categories=dict(zip(names, map(float, precision[0]))),
+        objects=sum(not box.ignored for box in truth.objects),
     )
-
-
-def format_categories(precisions: Mapping[str, Precision]) -> str:
-    """Markdown table of AP50 in percent: one line per category, one column per version, with the differences."""
-    names = list(next(iter(precisions.values())).categories) if precisions else []
-    columns = {label: [row.categories[name] for name in names] for label, row in precisions.items()}
-    cells = [_cells(column, columns.get(BASELINE), label) for label, column in columns.items()]
-    return _table(["AP50, %", *columns], [[name, *row] for name, row in zip(names, zip(*cells))])
 
 
 def _pycocotools():
@@ -86,105 +182,5 @@ def _pycocotools():
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
-        raise TfarError('scoring detections needs pycocotools: pip install "tfar[detection]"') from error
+        raise TfarError('scoring by COCO\'s measure needs pycocotools: pip install "tfar[detection]"') from error
     return COCO, COCOeval
-
-
-def _precision(evaluation) -> Precision:
-    """Run a ``COCOeval``; its precisions have the axes IoU, recall, category, area and number of boxes."""
-    evaluation.evaluate()
-    evaluation.accumulate()
-    curves = evaluation.eval["precision"][..., 0, -1]  # boxes of all sizes, at most 100 an image; -1: not annotated
-    annotated = curves[0, 0] > -1
-    precision = curves[..., annotated].mean(axis=1)
-    names = [evaluation.cocoGt.cats[id]["name"] for id in np.array(evaluation.params.catIds)[annotated]]
-    return Precision(
-        mean=float(precision.mean()),
-        ap50=float(precision[0].mean()),
-        ap75=float(precision[5].mean()),
-        categories=dict(zip(names, map(float, precision[0]))),
-    )
-
-
-def _read_annotations(file: str | Path) -> dict[str, list[dict]]:
-    """Images, categories and annotations of a COCO file, of which only what boxes need."""
-    content = _read_json(file)
-    parts = [
-        content.get(part) if isinstance(content, dict) else None for part in ("images", "categories", "annotations")
-    ]
-    if not all(isinstance(part, list) and part and all(isinstance(entry, dict) for entry in part) for part in parts):
-        raise TfarError(f"{file}: not COCO annotations (expected lists of images, categories and annotations)")
-    images, categories, annotations = parts
-    known = {"image": _ids(images, f"{file}: images"), "category": _ids(categories, f"{file}: categories")}
-    names = [category.get("name") for category in categories]
-    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise TfarError(f"{file}: categories: every one needs a name of its own")
-    boxes = [_box(entry, f"{file}: annotations[{i}]", known) for i, entry in enumerate(annotations)]
-    for i, (box, entry) in enumerate(zip(boxes, annotations), start=1):
-        box |= {"id": i, "iscrowd": int(bool(entry.get("iscrowd")))}  # pycocotools misses an annotation of id 0
-        box["area"] = entry["area"] if _is_number(entry.get("area")) else box["area"]
-    return {
-        "images": [{"id": image["id"]} for image in images],
-        "categories": [{"id": category["id"], "name": category["name"]} for category in categories],
-        "annotations": boxes,
-    }
-
-
-def _read_results(file: str | Path, truth: Mapping[str, Sequence[dict]]) -> list[dict]:
-    """Boxes of a COCO results file."""
-    content = _read_json(file)
-    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
-        raise TfarError(f"{file}: not COCO results (expected a list of boxes)")
-    known = {
-        "image": {image["id"] for image in truth["images"]},
-        "category": {category["id"] for category in truth["categories"]},
-    }
-    boxes = [_box(entry, f"{file}: [{i}]", known) for i, entry in enumerate(content)]
-    for i, (box, entry) in enumerate(zip(boxes, content)):
-        if not _is_number(entry.get("score")):
-            raise TfarError(f"{file}: [{i}]: no score")
-        box |= {"id": i + 1, "score": entry["score"], "iscrowd": 0}
-    return boxes
-
-
-def _read_json(file: str | Path):
-    try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TfarError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise TfarError(f"{file}: not JSON ({error})") from error
-
-
-def _ids(entries: Sequence[dict], place: str) -> set[int]:
-    ids = [entry.get("id") for entry in entries]
-    if not all(isinstance(id, int) for id in ids) or len(set(ids)) < len(ids):
-        raise TfarError(f"{place}: every one needs a whole number of its own as id")
-    return set(ids)
-
-
-def _box(entry: Mapping, place: str, known: Mapping[str, set[int]]) -> dict:
-    """Image, category, box and its area in pixels, of an annotation or a result."""
-    for kind, ids in known.items():
-        id = entry.get(f"{kind}_id")
-        if not isinstance(id, int) or id not in ids:
-            raise TfarError(f"{place}: {kind}_id {id!r} is not in the annotations")
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) < 0:
-        raise TfarError(f"{place}: bbox must be [x, y, width, height], got {box!r}")
-    return {"image_id": entry["image_id"], "category_id": entry["category_id"], "bbox": box, "area": box[2] * box[3]}
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _cells(values: Sequence[float], baseline: Sequence[float] | None, label: str) -> list[str]:
-    if baseline is None or label == BASELINE:
-        return [f"{100 * value:.1f}" for value in values]
-    return [f"{100 * value:.1f} ({100 * (value - base):+.1f})" for value, base in zip(values, baseline)]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)

@@ -12,7 +12,7 @@ from tfar.evaluation.contestants import Contestant
 from tfar.evaluation.results import BASELINE, Row, means, write_csv
 from tfar.metrics.catalogue import METRICS
 from tfar.reports import tables
-from tfar.reports.figures import write_figures
+from tfar.reports.figures import plots, write_figures
 from tfar.reports.page import MASK, Picture, extremes, write_page
 from tfar.storage import write_atomically
 
@@ -42,7 +42,7 @@ def evaluation_report(
     title = f"Evaluation on {', '.join(dict.fromkeys(row.dataset for row in rows))}"
     write_page(files[4], rows, shown, title=title, published=tables.beside(measured))
     try:
-        files += write_figures(folder / "figures", rows)
+        files += write_figures(folder / "figures", plots(rows))
     except TfarError as error:
         warnings.warn(f"no PNG figures: {error}", stacklevel=2)
     return files

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,9 +90,18 @@ AXES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Curves of all models on one dataset under one protocol."""
+    """Curves of all models on one dataset under one protocol.
+
+    Args:
+        name: of its file, behind those of the dataset and the protocol.
+        title: what is plotted.
+        dataset, protocol: on what; an empty text where there is nothing to tell.
+        x, y: the axes.
+        series: the curves.
+    """
 
     name: str
+    title: str
     dataset: str
     protocol: str
     x: Axis
@@ -100,15 +109,10 @@ class Plot:
     series: tuple[Series, ...]
 
     @property
-    def title(self) -> str:
-        """What is plotted."""
-        return KINDS[self.name][0]
-
-    @property
     def caption(self) -> str:
         """What is plotted, of what, and the quality where there is one only."""
         one = f", QF {self.qualities[0]}" if len(self.qualities) == 1 else ""
-        return f"{self.title}: {self.dataset}, {self.protocol}{one}"
+        return f"{self.title}: {', '.join(filter(None, (self.dataset, self.protocol)))}{one}"
 
     @property
     def points(self) -> list[tuple[Series, Point]]:
@@ -147,11 +151,11 @@ def plots(rows: Iterable[Row]) -> list[Plot]:
     numbers = {model: number for number, model in enumerate(models)}
     found = []
     for (dataset, protocol), group in grouped(all_means, "dataset", "protocol").items():
-        for name, (_, x, y) in KINDS.items():
+        for name, (title, x, y) in KINDS.items():
             series = tuple(_series(group, x, y, numbers))
             if series:
-                plot = Plot(name=name, dataset=dataset, protocol=protocol, x=_axis(x), y=_axis(y), series=series)
-                found.append(plot)
+                place = {"dataset": dataset, "protocol": protocol}
+                found.append(Plot(name=name, title=title, **place, x=_axis(x), y=_axis(y), series=series))
     return found
 
 
@@ -185,8 +189,8 @@ def _axis(key: str) -> Axis:
     return Axis(label, metric.heading, metric.unit, metric.decimals)
 
 
-def write_figures(folder: str | Path, rows: Iterable[Row]) -> list[Path]:
-    """Write each of :func:`plots` as ``DATASET-PROTOCOL-NAME.png``, such as ``live1-gray-psnr-quality.png``.
+def write_figures(folder: str | Path, drawn: Iterable[Plot]) -> list[Path]:
+    """Write plots, such as those of :func:`plots`, as ``DATASET-PROTOCOL-NAME.png``: ``live1-gray-psnr-quality.png``.
 
     Returns:
         The files, in the order of the plots.
@@ -194,12 +198,9 @@ def write_figures(folder: str | Path, rows: Iterable[Row]) -> list[Path]:
     Raises:
         TfarError: without Matplotlib.
     """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise TfarError('figures need matplotlib: pip install "tfar[report]"') from error
+    matplotlib = _matplotlib()
     files: list[Path] = []
-    for plot in plots(rows):
+    for plot in drawn:
         file = Path(folder) / _file_name(plot, {file.name for file in files})
         with matplotlib.rc_context(PAPER_STYLE):
             figure = _paper_figure(plot)
@@ -208,9 +209,48 @@ def write_figures(folder: str | Path, rows: Iterable[Row]) -> list[Path]:
     return files
 
 
+def write_intervals(file: str | Path, values: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str):
+    """Write a figure of values with their intervals, side by side for each of several things.
+
+    Args:
+        file: PNG, to write.
+        values: name of a series -> value and half the width of its interval for each thing; NaN where there is none.
+        x, y: labels of the axes.
+
+    Raises:
+        TfarError: without Matplotlib.
+    """
+    matplotlib = _matplotlib()
+    from matplotlib.figure import Figure
+
+    count = max(map(len, values.values()))
+    with matplotlib.rc_context(PAPER_STYLE):
+        figure = Figure(figsize=(max(PAPER_INCHES[0], count / 7), PAPER_INCHES[1]), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_xlabel(x, parse_math=False)
+        axes.set_ylabel(y, parse_math=False)
+        bars = []
+        for number, (name, pairs) in enumerate(values.items(), start=1):
+            look = Series(name, number, ())
+            places = [i + (number - (len(values) + 1) / 2) * 0.6 / len(values) for i in range(1, len(pairs) + 1)]
+            means, widths = zip(*pairs)
+            style = {"color": COLORS[look.color], "marker": MARKERS[look.marker], "linestyle": "", "markersize": 3}
+            bars.append(axes.errorbar(places, means, [w if w >= 0 else 0 for w in widths], elinewidth=0.8, **style))
+        _add_legend(figure, bars, [*values])
+        write_atomically(file, lambda part: figure.savefig(part, dpi=PAPER_DPI))
+
+
+def _matplotlib():
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise TfarError('figures need matplotlib: pip install "tfar[report]"') from error
+    return matplotlib
+
+
 def _file_name(plot: Plot, taken: set[str]) -> str:
     """A name of letters, digits, dots, dashes and underscores that is not taken yet."""
-    stem = re.sub(r"[^\w.-]+", "_", f"{plot.dataset}-{plot.protocol}-{plot.name}").lstrip(".")
+    stem = re.sub(r"[^\w.-]+", "_", "-".join(filter(None, (plot.dataset, plot.protocol, plot.name)))).lstrip(".")
     names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
     return next(name for name in names if name not in taken)
 

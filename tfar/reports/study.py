@@ -1,19 +1,26 @@
 """Opinion tests: a page on which people judge restored images without knowing which is which, and their mean opinion.
 
-The test is the double-stimulus impairment scale (DSIS) method of ITU-R BT.500 in the form that papers on restoration
-use: original and candidate are seen beside each other and as long as one likes, in place of one after the other for ten
-seconds, and the five grades, from "imperceptible" to "very annoying", are ranges of 20 on a continuous scale from 100
-down to 0. There are no dummy presentations at the start, and no observers are screened out.
+Two questions can be asked.
+
+How similar is a picture to the original? This is the double-stimulus impairment scale (DSIS) of ITU-R BT.500 as
+Galteri et al. (ICCV 2017, Section 4.5) ran it: original and candidate are seen beside each other, as long as one likes,
+and a continuous scale from 0 to 100 shows neither marks nor numbers, so that nobody can prefer some.
+
+Which is the favourite? All candidates of an image are seen at once with the original, as in the figures of Guo and Chao
+(one-to-many, CVPR 2017, Section 4.2), who show them with their PSNR to the reader and had nobody vote.
 """
 
 import csv
+import dataclasses
 import hashlib
 import json
 import math
 import random
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +28,17 @@ from scipy import stats
 
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import image_files, read_image
+from tfar.metrics.fidelity import psnr
+from tfar.pixels import studio_luma
+from tfar.reports.figures import write_intervals
 from tfar.reports.html import data_uri, template_text, write_html
 from tfar.reports.tables import markdown_table
 from tfar.storage import write_atomically
 
 REFERENCE = "original"
-NEEDED = ("study", "participant", "trial", "score")  # the columns of the votes that scores are made of
+SIMILARITY, FAVOURITE = "similarity", "favourite"  # what is asked
+HEADINGS = {SIMILARITY: "MOS", FAVOURITE: "favourite, %"}  # of the mean opinion
+NEEDED = ("study", "participant", "picture", "score")  # the columns of the votes that scores are made of
 
 
 @dataclass(frozen=True)
@@ -34,12 +46,15 @@ class Opinion:
     """Mean opinion score of some votes.
 
     Args:
-        mean: in [0, 100], 100 is imperceptible; NaN without votes.
-        interval: half the width of the 95% confidence interval; NaN for fewer than two votes.
+        mean: in [0, 100]: of the similarity, 100 is the original itself; or how often the picture was the favourite, in
+            percent. NaN without votes.
+        deviation: standard deviation of the votes, of a sample; NaN for fewer than two votes.
+        interval: half the width of the 95% confidence interval of the mean; NaN for fewer than two votes.
         count: number of votes.
     """
 
     mean: float
+    deviation: float
     interval: float
     count: int
 
@@ -49,22 +64,44 @@ class Scores:
     """The result of a study.
 
     Args:
+        ask: what was asked, ``similarity`` or ``favourite``.
         participants: number of people who voted.
         candidates: candidate -> opinion over all observers and images.
         images: image -> candidate -> opinion over all observers.
+        won: candidate -> on how many images its mean opinion is above that of every other candidate.
+        compared: number of images on which all candidates have votes, the ones that can be won.
+        psnr: candidate -> mean PSNR of luma in dB over the images, without pictures that equal the original; NaN
+            without others.
     """
 
+    ask: str
     participants: int
     candidates: dict[str, Opinion]
     images: dict[str, dict[str, Opinion]]
+    won: dict[str, int]
+    compared: int
+    psnr: dict[str, float]
 
 
-def folder_pictures(original: str | Path, candidates: Mapping[str, str | Path]) -> dict[str, dict[str, np.ndarray]]:
+@dataclass(frozen=True)
+class _Shown:
+    """A picture of a study: of which image and candidate, and its PSNR, None where it equals the original."""
+
+    image: str
+    candidate: str
+    psnr: float | None
+
+
+def folder_pictures(
+    original: str | Path, candidates: Mapping[str, str | Path], *, count: int | None = None, seed: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
     """The pictures of a blind comparison: those of a folder of originals, each with the candidates of its name.
 
     Args:
         original: a folder of images.
         candidates: label -> folder with an image of the same name, whatever its extension, for each original.
+        count: take so many originals only, drawn at random; all where there are no more, or by default.
+        seed: of the drawing.
 
     Raises:
         ImageError: when a folder or an image is missing or cannot be read, or a name is there twice.
@@ -78,13 +115,17 @@ def folder_pictures(original: str | Path, candidates: Mapping[str, str | Path]) 
     for label, files in found.items():
         for missing in found["original"].keys() - files.keys():
             raise ImageError(f"{folders[label]}: no image {missing}, which is among the originals")
-    return {stem: {label: read_image(files[stem]) for label, files in found.items()} for stem in found["original"]}
+    stems = sorted(found["original"])
+    if count is not None and count < len(stems):
+        stems = sorted(random.Random(seed).sample(stems, count))
+    return {stem: {label: read_image(files[stem]) for label, files in found.items()} for stem in stems}
 
 
 def write_study(
     file: str | Path,
     pictures: Mapping[str, Mapping[str, np.ndarray]],
     *,
+    ask: str = SIMILARITY,
     seed: int = 0,
     title: str = "Picture comparison",
 ) -> Path:
@@ -92,12 +133,14 @@ def write_study(
 
     The page holds no names of images or candidates, only ids that tell nothing without the key, so keep the key from
     those who vote. Each of them judges all candidates of all images, in an order of their own: random, fixed by the
-    page and their name, and without the same image twice in a row where that is possible.
+    page and their name, and, as BT.500 wants it, without the same image twice in a row where that is possible. With
+    ``favourite``, the places of the candidates are random, too.
 
     Args:
         file: the page, ``NAME.html``; the key becomes ``NAME.key.json``.
         pictures: image -> label -> uint8 ``(H, W)`` or ``(H, W, 3)`` RGB; the label ``original`` is what the others,
             the candidates, are shown beside. All pictures of an image have its height and width.
+        ask: ``similarity``, a mark on a scale for one candidate at a time, or ``favourite``, one of all candidates.
         seed: of the ids, and with them of the orders.
         title: heading of the page; may not name a candidate.
 
@@ -105,30 +148,35 @@ def write_study(
         The key file.
 
     Raises:
-        TfarError: for no images, an image without original or candidates, pictures that differ in size, or a title
-            that gives a candidate away.
+        TfarError: for no images, an image without original or candidates, or with a single one where the favourite is
+            asked for, pictures that differ in size, or a title that gives a candidate away.
     """
     file = Path(file)
     key_file = file.with_name(f"{file.stem}.key.json")
-    _check(pictures, title)
-    identity = _digest(pictures, seed, title)
+    _check(pictures, title, ask)
+    identity = _digest(pictures, seed, title, ask)
     pairs = [(image, label) for image, labels in pictures.items() for label in labels]
     numbers = random.Random(identity).sample(range(16**8), len(pairs))
     ids = {pair: f"{number:08x}" for pair, number in zip(pairs, numbers)}
-    trials = {ids[image, label]: (image, label) for image, label in sorted(pairs, key=ids.get) if label != REFERENCE}
+    shown = {ids[image, label]: (image, label) for image, label in sorted(pairs, key=ids.get) if label != REFERENCE}
+    sets: dict[str, list[str]] = {}  # what is seen at once: all pictures of an image, or each by itself
+    for id, (image, _) in shown.items():
+        sets.setdefault(ids[image, REFERENCE] if ask == FAVOURITE else id, []).append(id)
     page = {
         "id": identity[:12],
+        "ask": ask,
         "sources": {ids[image, REFERENCE]: data_uri(labels[REFERENCE]) for image, labels in pictures.items()},
+        "pictures": {id: data_uri(pictures[image][label]) for id, (image, label) in shown.items()},
         "trials": [
-            {"id": id, "source": ids[image, REFERENCE], "picture": data_uri(pictures[image][label])}
-            for id, (image, label) in trials.items()
+            {"id": id, "source": ids[shown[own[0]][0], REFERENCE], "pictures": own} for id, own in sorted(sets.items())
         ],
     }
     key = {
         "study": page["id"],
+        "ask": ask,
         "title": title,
         "seed": seed,
-        "trials": {id: {"image": image, "candidate": label} for id, (image, label) in trials.items()},
+        "pictures": {id: vars(_shown(pictures[image], image, label)) for id, (image, label) in shown.items()},
     }
     write_atomically(key_file, lambda part: part.write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8"))
     write_html(file, "study.html", scripts=[template_text("study.js")], title=title, study=page)
@@ -152,36 +200,47 @@ def score_votes(files: Iterable[str | Path], key: str | Path) -> Scores:
 
     Raises:
         TfarError: naming the file, and the line where there is one: not readable, a column missing, votes of another
-            study, an unknown trial, a score that is no number in [0, 100], two votes of a participant in one trial.
+            study, an unknown picture, a score that is no number in [0, 100], two votes of a participant on one picture.
     """
-    study, trials = _read_key(key)
+    study, ask, shown = _read_key(key)
     votes: dict[tuple[str, str], float] = {}
     places: dict[tuple[str, str], str] = {}
     for file in files:
         for line, row in _read_rows(file):
             place = f"{file}: line {line}"
-            participant, trial, score = _vote(row, place, study, trials)
-            if (participant, trial) in votes:
-                earlier = places[participant, trial]
-                raise TfarError(f"{place}: {participant} has voted in trial {trial} already ({earlier})")
-            votes[participant, trial], places[participant, trial] = score, place
+            participant, picture, score = _vote(row, place, study, shown)
+            if (participant, picture) in votes:
+                earlier = places[participant, picture]
+                raise TfarError(f"{place}: {participant} has voted on picture {picture} already ({earlier})")
+            votes[participant, picture], places[participant, picture] = score, place
     if not votes:
         raise TfarError("no votes to score")
-    by_pair: dict[tuple[str, str], list[float]] = {pair: [] for pair in sorted(trials.values())}
-    for (_, trial), score in votes.items():
-        by_pair[trials[trial]].append(score)
+    by_pair: dict[tuple[str, str], list[float]] = {
+        pair: [] for pair in sorted((i.image, i.candidate) for i in shown.values())
+    }
+    for (_, picture), score in votes.items():
+        by_pair[shown[picture].image, shown[picture].candidate].append(score)
     images = sorted({image for image, _ in by_pair})
     candidates = sorted({candidate for _, candidate in by_pair})
+    opinions = {
+        image: {name: _opinion(by_pair[image, name]) for name in candidates if (image, name) in by_pair}
+        for image in images
+    }
+    complete = [own for own in opinions.values() if len(own) == len(candidates) and all(o.count for o in own.values())]
+    psnrs = {
+        name: [i.psnr for i in shown.values() if i.candidate == name and i.psnr is not None] for name in candidates
+    }
     return Scores(
+        ask=ask,
         participants=len({participant for participant, _ in votes}),
         candidates={
             name: _opinion([score for image in images for score in by_pair.get((image, name), [])])
             for name in candidates
         },
-        images={
-            image: {name: _opinion(by_pair[image, name]) for name in candidates if (image, name) in by_pair}
-            for image in images
-        },
+        images=opinions,
+        won={name: sum(_wins(name, own) for own in complete) for name in candidates},
+        compared=len(complete),
+        psnr={name: float(np.mean(values)) if values else math.nan for name, values in psnrs.items()},
     )
 
 
@@ -189,7 +248,21 @@ def format_table(scores: Scores) -> str:
     """Markdown table of the opinions on the candidates, the best first."""
     rows = sorted(scores.candidates.items(), key=lambda item: -item[1].mean if item[1].count else math.inf)
     return markdown_table(
-        ["", "MOS (95% interval)", "votes"], [[name, _cell(opinion), str(opinion.count)] for name, opinion in rows]
+        ["", HEADINGS[scores.ask], "std. dev.", "95% interval", "images won", "PSNR", "votes"],
+        [
+            [
+                name,
+                _number(opinion.mean),
+                _number(opinion.deviation),
+                "-" if math.isnan(opinion.interval) else f"± {opinion.interval:.2f}",
+                f"{scores.won[name] / scores.compared:.0%} ({scores.won[name]} of {scores.compared})"
+                if scores.compared
+                else "-",
+                _number(scores.psnr[name]),
+                str(opinion.count),
+            ]
+            for name, opinion in rows
+        ],
     )
 
 
@@ -204,10 +277,49 @@ def format_images(scores: Scores) -> str:
     )
 
 
-def _check(pictures: Mapping[str, Mapping[str, np.ndarray]], title: str):
+def markdown(scores: Scores) -> str:
+    """Who voted, and the tables of the candidates and of the images."""
+    people = f"{scores.participants} participant{'' if scores.participants == 1 else 's'}"
+    title = f"**{people}, {len(scores.images)} image{'' if len(scores.images) == 1 else 's'}**"
+    return f"{title}\n\n{format_table(scores)}\n\n{format_images(scores)}"
+
+
+def study_report(folder: str | Path, scores: Scores) -> list[Path]:
+    """Write opinions.md, opinions.json and, where matplotlib is installed, opinions.png; returns the files.
+
+    The figure has the mean opinion and its 95% interval for every image, in the order of the table, as Fig. 7 of
+    Galteri et al. has them.
+    """
+    files = [Path(folder, f"opinions.{extension}") for extension in ("md", "json", "png")]
+    texts = f"{markdown(scores)}\n", json.dumps(_without_nan(dataclasses.asdict(scores)), indent=1) + "\n"
+    for file, text in zip(files, texts):
+        write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+    nothing = Opinion(math.nan, math.nan, math.nan, 0)
+    values = {
+        name: [(own.mean, own.interval) for own in (image.get(name, nothing) for image in scores.images.values())]
+        for name in scores.candidates
+    }
+    try:
+        write_intervals(files[2], values, x="image", y=f"{HEADINGS[scores.ask]} (95% interval)")
+    except TfarError as error:
+        warnings.warn(f"no figure: {error}", stacklevel=2)
+        return files[:2]
+    return files
+
+
+def _without_nan(value):
+    """What JSON can hold: None in place of NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _check(pictures: Mapping[str, Mapping[str, np.ndarray]], title: str, ask: str):
     if not pictures:
         raise TfarError("a study needs at least one image")
     for image, labels in pictures.items():
+        if ask == FAVOURITE and len(labels) == 2:
+            raise TfarError(f"{image}: a favourite can be chosen among two candidates or more")
         if REFERENCE not in labels or len(labels) < 2:
             raise TfarError(f'{image}: a study needs a picture "{REFERENCE}" and at least one candidate')
         for label, picture in labels.items():
@@ -224,21 +336,26 @@ def _check(pictures: Mapping[str, Mapping[str, np.ndarray]], title: str):
                 raise TfarError(f"the title {title!r} gives the candidate {label!r} away")
 
 
-def _digest(pictures: Mapping[str, Mapping[str, np.ndarray]], seed: int, title: str) -> str:
+def _digest(pictures: Mapping[str, Mapping[str, np.ndarray]], seed: int, title: str, ask: str) -> str:
     """Hexadecimal digest of all that makes a study."""
-    digest = hashlib.sha256(json.dumps([seed, title]).encode())
+    digest = hashlib.sha256(json.dumps([seed, title, ask]).encode())
     for image, labels in pictures.items():
         for label, picture in labels.items():
             digest.update(json.dumps([image, label, picture.shape]).encode() + picture.tobytes())
     return digest.hexdigest()
 
 
-def _read_key(file: str | Path) -> tuple[str, dict[str, tuple[str, str]]]:
-    """The study's id, and trial -> image and candidate."""
+def _shown(labels: Mapping[str, np.ndarray], image: str, candidate: str) -> _Shown:
+    value = psnr(studio_luma(labels[REFERENCE]), studio_luma(labels[candidate]))
+    return _Shown(image, candidate, value if math.isfinite(value) else None)
+
+
+def _read_key(file: str | Path) -> tuple[str, str, dict[str, _Shown]]:
+    """The study's id, what it asks, and id -> picture."""
     try:
         key = json.loads(Path(file).read_text(encoding="utf-8"))
-        study = key["study"]
-        return study, {id: (trial["image"], trial["candidate"]) for id, trial in key["trials"].items()}
+        HEADINGS[key["ask"]]
+        return key["study"], key["ask"], {id: _Shown(**shown) for id, shown in key["pictures"].items()}
     except OSError as error:
         raise TfarError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -262,30 +379,39 @@ def _read_rows(file: str | Path) -> list[tuple[int, dict[str, str]]]:
         raise TfarError(f"{file}: line {reader.reader.line_num}: not CSV ({error})") from error
 
 
-def _vote(row: Mapping[str, str], place: str, study: str, trials: Mapping) -> tuple[str, str, float]:
-    """Participant, trial and score of a row."""
-    participant, trial = (row["participant"] or "").strip(), row["trial"]
+def _vote(row: Mapping[str, str], place: str, study: str, shown: Mapping) -> tuple[str, str, float]:
+    """Participant, picture and score of a row."""
+    participant, picture = (row["participant"] or "").strip(), row["picture"]
     if not participant:
         raise TfarError(f"{place}: no participant")
     if row["study"] != study:
         raise TfarError(f"{place}: a vote of study {row['study']}, but the key is that of {study}")
-    if trial not in trials:
-        raise TfarError(f"{place}: unknown trial {trial}")
+    if picture not in shown:
+        raise TfarError(f"{place}: unknown picture {picture}")
     try:
         score = float(row["score"] or "")
     except ValueError:
         score = math.nan
     if not 0 <= score <= 100:
         raise TfarError(f"{place}: the score {row['score']!r} is not a number from 0 to 100")
-    return participant, trial, score
+    return participant, picture, score
 
 
 def _opinion(votes: Sequence[float]) -> Opinion:
     count = len(votes)
     if count < 2:
-        return Opinion(float(votes[0]) if votes else math.nan, math.nan, count)
-    error = float(np.std(votes, ddof=1)) / math.sqrt(count)
-    return Opinion(float(np.mean(votes)), float(stats.t.ppf(0.975, count - 1)) * error, count)
+        return Opinion(float(votes[0]) if votes else math.nan, math.nan, math.nan, count)
+    deviation = float(np.std(votes, ddof=1))
+    interval = float(stats.t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
+    return Opinion(float(np.mean(votes)), deviation, interval, count)
+
+
+def _wins(name: str, opinions: Mapping[str, Opinion]) -> bool:
+    return all(opinions[name].mean > opinion.mean for other, opinion in opinions.items() if other != name)
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
 
 
 def _cell(opinion: Opinion) -> str:

@@ -3,13 +3,16 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 
 from tfar.evaluation import published
-from tfar.evaluation.candidates import CandidateScores
 from tfar.evaluation.results import BASELINE, Gain, Mean
 from tfar.metrics.catalogue import metric_of
+
+if TYPE_CHECKING:
+    from tfar.evaluation.candidates import CandidateScores  # which needs TensorFlow
 
 _CELLS = DataRow("| ", " | ", " |")
 MARKDOWN = TableFormat(  # without the padding of tabulate's own, which a longer name would change in all lines
@@ -94,7 +97,7 @@ def gains_table(group: Sequence[Gain]) -> str:
     )
 
 
-def candidates(measured: Mapping[str, CandidateScores]) -> str:
+def candidates(measured: Mapping[str, "CandidateScores"]) -> str:
     """What several restorations of each image have, a line per model: Markdown.
 
     Args:

@@ -1,11 +1,12 @@
 "use strict";
-const GRADES = ["Very annoying", "Annoying", "Slightly annoying", "Perceptible, but not annoying", "Imperceptible"];
-const COLUMNS = ["study", "participant", "order_seed", "position", "trial", "score", "seconds", "zoom"];
+const COLUMNS = ["study", "participant", "order_seed", "position", "picture", "place", "score", "seconds", "zoom"];
 const CAPTION = 24, GAP = 12, PADDING = 8;  // of the stage, in CSS pixels
 const study = JSON.parse(document.getElementById("study").textContent);
+const asksSimilarity = study.ask === "similarity";  // otherwise the favourite among several
 const $ = id => document.getElementById(id);
 
-let participant = "", seed = 0, order = [], votes = [], unsaved = false, ready = false, voted = false, shownAt = 0;
+let participant = "", seed = 0, order = [], votes = [], unsaved = false;
+let shown = [], ready = false, voted = false, shownAt = 0;  // of the trial on the screen
 
 // ---- votes that survive a reload; file pages of some browsers refuse storage, then they last as long as the page
 
@@ -43,9 +44,15 @@ function hash(text) { // 32 bits: FNV-1a with the last steps of MurmurHash3
 
 const orderSeed = name => hash(`${study.id}/${name}`);
 
+function byHash(items, text) {
+  const keys = new Map(items.map(item => [item, hash(text(item))]));
+  return [...items].sort((a, b) => keys.get(a) - keys.get(b));
+}
+
+const places = (seed, trial) => byHash(trial.pictures, id => `${seed} ${trial.id} ${id}`);
+
 function shuffled(seed) {
-  const keys = new Map(study.trials.map(trial => [trial, hash(`${seed} ${trial.id}`)])), result = [];
-  const rest = [...study.trials].sort((a, b) => keys.get(a) - keys.get(b));
+  const rest = byHash(study.trials, trial => `${seed} ${trial.id}`), result = [];
   while (rest.length) {
     const left = {};
     for (const {source} of rest) left[source] = (left[source] ?? 0) + 1;
@@ -89,54 +96,86 @@ const proceed = () => votes.length < order.length ? present() : finish();
 async function present() {
   const trial = order[votes.length];
   ready = voted = false;
-  $("next").disabled = true;
+  shown = places(seed, trial);
   $("stage").classList.add("blank");
-  $("original").src = study.sources[trial.source];
-  $("candidate").src = trial.picture;
-  await Promise.all([$("original").decode(), $("candidate").decode()]).catch(() => {});
+  $("stage").replaceChildren(figure("Original", study.sources[trial.source]), ...shown.map(candidate));
+  await Promise.all([...$("stage").querySelectorAll("img")].map(image => image.decode())).catch(() => {});
   show("trial");
   $("progress").textContent = `${votes.length + 1} of ${order.length}`;
   $("bar").value = votes.length / order.length;
-  $("slider").value = 50;
-  describeVote();
+  if (asksSimilarity) $("slider").value = 1 + hash(`${seed} ${trial.id} start`) % 99;  // unseen, where the keys begin
   fit();
+  describeVote();
   $("stage").classList.remove("blank");
-  $("slider").focus();
+  $(asksSimilarity ? "slider" : "pick-1").focus({preventScroll: true});
   shownAt = performance.now();
   ready = true;
 }
 
-function describeVote() {
-  const value = $("slider").valueAsNumber, grade = Math.min(4, Math.floor(value / 20));
-  $("slider").classList.toggle("voted", voted);
-  $("slider").setAttribute("aria-valuetext", voted ? `${value}, ${GRADES[grade]}` : "not judged yet");
-  [...$("labels").children].forEach((label, i) => label.classList.toggle("chosen", voted && i === grade));
-  $("value").textContent = voted ? value : "–";
-  $("next").disabled = !voted;
+const make = (tag, properties, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
+
+const figure = (caption, src) =>
+  make("figure", {}, make("figcaption", {}, caption), make("img", {src, alt: caption}));
+
+function candidate(id, i) {
+  const picture = study.pictures[id];
+  if (asksSimilarity) return figure("Judge this one", picture);
+  const label = make("label", {}, figure(`Version ${i + 1}`, picture));
+  label.querySelector("figcaption").prepend(
+    make("input", {type: "radio", name: "favourite", id: `pick-${i + 1}`, value: id, oninput: vote}));
+  return label;
 }
 
-// One pixel of a picture on a whole number of pixels of the screen; smaller only where the window is too small.
+function vote() {
+  voted = true;
+  describeVote();
+}
+
+function describeVote() {
+  if (asksSimilarity) {
+    $("slider").classList.toggle("voted", voted);
+    $("slider").setAttribute("aria-valuetext", voted ? "judged" : "not judged yet");
+  }
+  $("next").disabled = !voted;
+  $("hint").textContent = zoom < 1 ? `Shown at ${Math.floor(100 * zoom)} %: a larger window helps.` :
+    voted ? "" : asksSimilarity ? "Touch the line to put your mark." : "Choose your favourite.";
+}
+
+function scores() {
+  if (asksSimilarity) return [$("slider").valueAsNumber.toFixed(1)];
+  const favourite = document.querySelector("#stage input:checked").value;
+  return shown.map(id => id === favourite ? 100 : 0);
+}
+
+// One pixel of a picture on a whole number of pixels of the screen, or as large as fits where that is too large.
 let zoom = 1;
 
 function fit() {
-  const {naturalWidth: width, naturalHeight: height} = $("candidate"), ratio = devicePixelRatio || 1;
+  const images = $("stage").querySelectorAll("img"), ratio = devicePixelRatio || 1;
+  const {naturalWidth: width, naturalHeight: height} = images[0] ?? {};
   if ($("trial").hidden || !width) return;
-  const room = [$("stage").clientWidth - 2 * PADDING, $("stage").clientHeight - 2 * PADDING];
-  const beside = Math.min((room[0] - GAP) / 2 / width, (room[1] - CAPTION) / height);
-  const below = Math.min(room[0] / width, ((room[1] - GAP) / 2 - CAPTION) / height);
-  const whole = Math.max(1, Math.round(ratio)), stacked = beside * ratio < whole && below > beside;
-  zoom = Math.max(0.01, Math.min(whole, ratio * (stacked ? below : beside)));
-  if (zoom > 1) zoom = Math.floor(zoom);
-  $("stage").style.flexDirection = stacked ? "column" : "row";
-  for (const id of ["original", "candidate"]) $(id).style.width = `${width * zoom / ratio}px`;
-  $("hint").textContent = zoom < 1 ? `Shown at ${Math.floor(100 * zoom)} % of full size: a larger window helps.` :
-    "Move the slider, then press Enter.";
+  const count = shown.length + 1, whole = Math.max(1, Math.round(ratio));
+  let best = {scale: 0, columns: 1};
+  for (let columns = count; columns > 0 && best.scale < whole; columns--) {
+    const rows = Math.ceil(count / columns);
+    const across = ($("stage").clientWidth - 2 * PADDING - (columns - 1) * GAP) / columns / width;
+    const down = (($("stage").clientHeight - 2 * PADDING - (rows - 1) * GAP) / rows - CAPTION) / height;
+    const scale = ratio * Math.min(across, down);
+    if (scale > best.scale) best = {scale, columns};
+  }
+  zoom = Math.max(0.01, Math.min(whole, best.scale));
+  $("stage").style.gridTemplateColumns = `repeat(${best.columns}, max-content)`;
+  for (const image of images) image.style.width = `${width * zoom / ratio}px`;
 }
 
 function next() {
   if (!ready || !voted) return;
   const seconds = ((performance.now() - shownAt) / 1000).toFixed(1);
-  votes.push({trial: order[votes.length].id, score: $("slider").valueAsNumber, seconds, zoom: +zoom.toFixed(3)});
+  votes.push({trial: order[votes.length].id, shown, scores: scores(), seconds, zoom: +zoom.toFixed(3)});
   unsaved = true;
   keep();
   proceed();
@@ -154,8 +193,8 @@ function finish() {
 
 function csv() {
   const quoted = value => /[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value);
-  const rows = votes.map((vote, i) => [study.id, participant, seed, i + 1, vote.trial, vote.score, vote.seconds,
-                                       vote.zoom]);
+  const rows = votes.flatMap((vote, i) => vote.shown.map((id, place) =>
+    [study.id, participant, seed, i + 1, id, place + 1, vote.scores[place], vote.seconds, vote.zoom]));
   return [COLUMNS, ...rows].map(row => row.map(quoted).join(",") + "\r\n").join("");
 }
 
@@ -171,13 +210,9 @@ function save() {
 
 // ---- wiring
 
-const item = (tag, textContent) => Object.assign(document.createElement(tag), {textContent});
-$("labels").append(...GRADES.map(grade => item("span", grade)));
-$("grades").append(...GRADES.map((grade, i) => item("li", `${20 * i}–${20 * i + 20}: ${grade}`)).reverse());
-
 $("enter").addEventListener("submit", event => { event.preventDefault(); begin($("name").value.trim()); });
 $("name").addEventListener("input", describeKept);
-$("slider").addEventListener("input", () => { voted = true; describeVote(); });
+for (const event of ["input", "click"]) $("slider")?.addEventListener(event, vote);  // a click need not change it
 $("next").addEventListener("click", next);
 $("save").addEventListener("click", save);
 $("again").addEventListener("click", () => {
@@ -187,11 +222,13 @@ $("again").addEventListener("click", () => {
   }
 });
 document.addEventListener("keydown", event => {
-  if (event.key !== "Enter" || $("trial").hidden) return;
+  if ($("trial").hidden) return;
+  if (!asksSimilarity && /^[1-9]$/.test(event.key)) $(`pick-${event.key}`)?.click();
+  if (event.key !== "Enter") return;
   event.preventDefault();
   if (!event.repeat) next();
 });
-window.addEventListener("resize", fit);
+window.addEventListener("resize", () => { fit(); describeVote(); });
 window.addEventListener("beforeunload", event => { if (unsaved) event.preventDefault(); });
 
 welcome(recall().last || "");
