@@ -10,7 +10,17 @@ from tfar import __version__
 from tfar.errors import TfarError
 from tfar.terminal import print_error
 
-COMMANDS = ("restore", "inspect", "train", "evaluate", "study", "compare", "export", "presets")  # of tfar.commands
+COMMANDS = (
+    "restore",
+    "inspect",
+    "pack",
+    "train",
+    "evaluate",
+    "study",
+    "compare",
+    "export",
+    "presets",
+)  # of tfar.commands
 
 
 def main(arguments: list[str] | None = None) -> int:

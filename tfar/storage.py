@@ -42,6 +42,12 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
         _remove(part)
 
 
+def remove_leftovers(folder: str | Path):
+    """Remove the parts that killed processes have left in a folder, in which no other process may write now."""
+    for path in [*Path(folder).glob(".part-*"), *Path(folder).glob(".old-*")]:
+        _remove(path)
+
+
 def _remove(path: Path):
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -73,7 +79,7 @@ def load_arrays(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict
             shape.
     """
     try:
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.float32(file[name]) for name in shapes}
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"cannot read weights from {os.fspath(path)}: {error}") from error
