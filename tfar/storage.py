@@ -1,5 +1,6 @@
 """Files: written so that nobody ever sees half of one, and weights read with errors that name the file."""
 
+import math
 import os
 import shutil
 import warnings
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tfar.errors import CheckpointError
+
+HDF5_OVERHEAD = 8192  # bytes of a weight's names, groups and headers in an HDF5 file, at most
 
 
 def cache_folder(name: str) -> Path:
@@ -53,6 +56,21 @@ def _remove(path: Path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def save_weights(network, path: str | Path):
+    """Write the weights of a Keras model into a ``.weights.h5`` file.
+
+    HDF5 brings the process down when it finds the disk full, so the room is claimed before it writes.
+
+    Raises:
+        OSError: when the disk has not enough room.
+    """
+    room = sum(math.prod(weight.shape) * 4 + HDF5_OVERHEAD for weight in network.weights) + HDF5_OVERHEAD
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, room)
+    network.save_weights(path)
 
 
 def load_weights(network, path: str | Path):

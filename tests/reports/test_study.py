@@ -5,13 +5,13 @@ import re
 
 import numpy as np
 import pytest
-from helpers import decode, headless_chromium, wait_for
+from helpers import decode, headless_chromium, save_image, wait_for
 from skimage import data
 
 from tfar import jpeg
 from tfar.errors import TfarError
 from tfar.pixels import as_rgb
-from tfar.reports.study import Opinion, format_images, format_table, score_votes, write_study
+from tfar.reports.study import Opinion, folder_pictures, format_images, format_table, score_votes, write_study
 
 CAT, CUP = data.chelsea()[:96, :128], data.coffee()[:200, :150, 1]
 PICTURES = {
@@ -55,6 +55,18 @@ def test_page_holds_the_exact_pictures(tmp_path):
         image, candidate = key["trials"][trial["id"]].values()
         np.testing.assert_array_equal(decode(trial["picture"]), as_rgb(PICTURES[image][candidate]))
         np.testing.assert_array_equal(decode(study["sources"][trial["source"]]), as_rgb(PICTURES[image]["original"]))
+
+
+def test_a_script_in_a_file_name_or_a_title_stays_text(tmp_path):
+    name = "<script>alert(1)<br>"
+    for folder in "abc":
+        save_image(tmp_path / folder / f"{name}.png", CAT[:20, :20])
+    pictures = folder_pictures(tmp_path / "a", {"JPEG": tmp_path / "b", name: tmp_path / "c"})
+    key = json.loads(write_study(tmp_path / "test.html", pictures, title="<script>alert(2)").read_text())
+    assert {(trial["image"], trial["candidate"]) for trial in key["trials"].values()} == {(name, "JPEG"), (name, name)}
+    page = (tmp_path / "test.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page and page.count("&lt;script&gt;alert(2)") == 2
+    assert embedded(page)["trials"]
 
 
 def test_page_names_nothing_and_needs_no_network(tmp_path):

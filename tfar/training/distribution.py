@@ -7,7 +7,7 @@ import os
 import keras
 
 from tfar.data.patches import Patches, tf_dataset
-from tfar.errors import CheckpointError, RecipeError
+from tfar.errors import CheckpointError, LostWorker, RecipeError
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 
@@ -118,3 +118,18 @@ def check_same_epoch(strategy, epochs: int, folder):
         total = int(strategy.reduce("SUM", strategy.run(lambda: tf.constant(epochs)), axis=None))
         if total != epochs * strategy.num_replicas_in_sync:
             raise CheckpointError(f"{folder}: the workers find different checkpoints; it must lie on a disk they share")
+
+
+@contextlib.contextmanager
+def watch_workers(strategy, kept: str):
+    """Raise :class:`LostWorker`, with what is kept, for the errors by which a cluster learns that a worker is gone."""
+    if worker_count(strategy) == 1:
+        yield
+        return
+    import tensorflow as tf
+
+    errors = tf.errors
+    try:
+        yield
+    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError) as error:
+        raise LostWorker(f"a worker of the cluster is gone; start all of them again, {kept}") from error

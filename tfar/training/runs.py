@@ -29,13 +29,14 @@ from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build, call, channels, input_names
 from tfar.recipes import Data, Phase, Recipe
-from tfar.storage import load_weights, remove_leftovers, write_atomically
+from tfar.storage import load_weights, remove_leftovers, save_weights, write_atomically
 from tfar.training.distribution import (
     barrier,
     batches,
     check_same_epoch,
     choose_strategy,
     is_chief,
+    watch_workers,
     worker_count,
 )
 from tfar.training.tensorboard import TensorBoardLog
@@ -124,7 +125,8 @@ class Run:
         stop = StopAfter(minutes)
         while True:
             try:
-                return self._go_on(strategy, initial, stop, verbose)
+                with watch_workers(strategy, f"{self.folder} goes on from its newest checkpoint"):
+                    return self._go_on(strategy, initial, stop, verbose)
             except NonFiniteLoss as error:
                 if on_nan != "rollback" or len(self.rollbacks()) >= ROLLBACKS:
                     raise
@@ -232,7 +234,7 @@ class Run:
         def write(part: Path):
             part.mkdir(parents=True)
             for name, network in _networks(trainer).items():
-                network.save_weights(part / f"{name}.weights.h5")
+                save_weights(network, part / f"{name}.weights.h5")
             for name, optimizer in _optimizers(trainer).items():
                 state: dict[str, np.ndarray] = {}
                 optimizer.save_own_variables(state)
@@ -327,11 +329,13 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             if value is None or self.best is None or value > self.best:
                 self.best = value
-                write_atomically(self.run.folder / "best.weights.h5", self.model.averaged_generator.save_weights)
+                network = self.model.averaged_generator
+                write_atomically(self.run.folder / "best.weights.h5", lambda part: save_weights(network, part))
             self.run.save(self.model, epoch + 1, self.best)
-        except (OSError, RuntimeError) as error:  # HDF5 has either for a full disk
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0]
             file = self.run.checkpoint(epoch + 1)
-            raise CheckpointError(f"{file}: cannot be written ({_reason(error)}); {self.run.kept()}") from error
+            raise CheckpointError(f"{file}: cannot be written ({reason}); {self.run.kept()}") from error
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -399,11 +403,6 @@ def _slower(phase: Phase, factor: float) -> Phase:
     """A phase with its rates multiplied by a factor."""
     discriminator_rate = phase.discriminator_rate and phase.discriminator_rate * factor
     return dataclasses.replace(phase, learning_rate=phase.learning_rate * factor, discriminator_rate=discriminator_rate)
-
-
-def _reason(error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if number else str(error).splitlines()[0]
 
 
 def copy_matching_weights(source: keras.Model, target: keras.Model):
