@@ -140,10 +140,18 @@ def test_parts_of_checkpoints_that_a_killed_process_left_are_removed(tmp_path):
     assert not list(tmp_path.rglob(".part-*")) and not list(tmp_path.rglob(".old-*"))
 
 
-def test_networks_that_the_last_step_spoiled_make_no_checkpoint(tmp_path):
-    recipe = dataclasses.replace(short_recipe(1e-3, 1e30), steps_per_epoch=1)
-    with pytest.raises(NonFiniteLoss, match=r"'(mse|loss)' became (nan|inf) in epoch 2, validation; .*000001$"):
-        Run(tmp_path, recipe).train(verbose=0)
+def test_networks_that_the_last_step_spoiled_make_no_checkpoint(tmp_path, monkeypatch):
+    step = Trainer.train_step
+
+    def spoiling(trainer, batch):
+        logs = step(trainer, batch)
+        bias = trainer.generator.trainable_variables[-1]
+        bias.assign(bias * ops.where(trainer.optimizer.iterations >= 4, float("nan"), 1.0))
+        return logs
+
+    monkeypatch.setattr(Trainer, "train_step", spoiling)
+    with pytest.raises(NonFiniteLoss, match="'mse' became nan in epoch 2, validation; .*000001$"):
+        Run(tmp_path, short_recipe(1e-3, 1e-3)).train(verbose=0)
     assert Run(tmp_path).latest_epoch() == 1
 
 
@@ -177,7 +185,8 @@ def test_rollback_goes_on_from_the_last_checkpoint_at_half_the_rate_also_when_re
         UserWarning, match="'mse' became nan in epoch 2, .*; back to epoch 1, the rates are now"
     ) as caught:
         assert run.train(on_nan="rollback", verbose=0)
-    assert [str(warning.message)[-8:] for warning in caught] == ["(1 of 4)", "(2 of 4)"]
+    said = [str(warning.message) for warning in caught if "back to epoch" in str(warning.message)]
+    assert [text[-8:] for text in said] == ["(1 of 4)", "(2 of 4)"]
     assert [row["epoch"] for row in run.rollbacks()] == [1, 1] and "epoch 2" in run.rollbacks()[0]["reason"]
     assert explosion == [1e-3, 1e-3, 5e-4, 2.5e-4, 1.25e-4]
     assert [optimizer_rate(run, epoch) for epoch in (2, 3)] == pytest.approx([2.5e-4, 1.25e-4])

@@ -295,7 +295,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self._check("validation", {name: value for name, value in logs.items() if name.startswith("val_")})
 
     def _check(self, where: str, logs: dict):
-        for name, value in logs.items():
+        for name, value in sorted(logs.items(), key=lambda item: item[0].endswith("loss")):  # the sum of all terms last
             if not name.endswith("psnr") and not np.isfinite(float(value)):
                 term = name.removeprefix("val_")
                 raise NonFiniteLoss(
