@@ -133,6 +133,31 @@ def test_a_full_disk_ends_in_one_line_and_leaves_the_last_checkpoint(tmp_path, m
     assert run.train(verbose=0)
 
 
+@pytest.mark.parametrize("name", ["log.csv", "tensorboard"])
+def test_a_disk_too_full_for_the_logs_is_said_in_one_line_too(tmp_path, monkeypatch, capfd, name):
+    run = Run(tmp_path, short_recipe(1e-3, 1e-3))
+    assert not run.train(minutes=0, verbose=0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    owner, method = (runs.TensorBoardLog, "write") if name == "tensorboard" else (runs.EpochLog, "_append_row")
+    whole = getattr(owner, method)
+
+    def write_on_a_small_disk(*given):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+        try:
+            whole(*given)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(owner, method, write_on_a_small_disk)
+    capfd.readouterr()
+    with pytest.raises(CheckpointError) as caught:
+        run.train(verbose=0)
+    kept = f"the last good checkpoint is {run.checkpoint(1)}"
+    assert str(caught.value) == f"{tmp_path / name}: cannot be written (File too large); {kept}"
+    assert "Traceback" not in capfd.readouterr().err
+    assert run.latest_epoch() == 1
+
+
 def test_parts_of_checkpoints_that_a_killed_process_left_are_removed(tmp_path):
     for name in ("checkpoints/.part-1-0-000001", "checkpoints/.old-1-0-000001", ".part-1-0-best.weights.h5"):
         (tmp_path / name).mkdir(parents=True)

@@ -8,6 +8,7 @@ log.csv              one row per epoch: losses, and the CPU-seconds of its steps
 tensorboard/         the same, with sample images: tensorboard --logdir RUN
 """
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -263,6 +264,15 @@ class Run:
             return None
         return json.loads((self.checkpoint(epochs) / "state.json").read_text())["best"]
 
+    @contextlib.contextmanager
+    def writing(self, path: Path):
+        """Around what writes into the run folder: a full disk becomes one line that names the last good checkpoint."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0]
+            raise CheckpointError(f"{path}: cannot be written ({reason}); {self.kept()}") from error
+
     def kept(self) -> str:
         """What is left of the training when it stops now, for messages."""
         epochs = self.latest_epoch()
@@ -326,16 +336,12 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         monitor = self.run.recipe.monitor
         value = None if monitor == "last" else float(logs[f"val_{monitor}"]) * (1 if monitor == "psnr" else -1)
-        try:
+        with self.run.writing(self.run.checkpoint(epoch + 1)):
             if value is None or self.best is None or value > self.best:
                 self.best = value
                 network = self.model.averaged_generator
                 write_atomically(self.run.folder / "best.weights.h5", lambda part: save_weights(network, part))
             self.run.save(self.model, epoch + 1, self.best)
-        except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0]
-            file = self.run.checkpoint(epoch + 1)
-            raise CheckpointError(f"{file}: cannot be written ({reason}); {self.run.kept()}") from error
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -346,6 +352,7 @@ class EpochLog(keras.callbacks.Callback):
 
     def __init__(self, run: Run, validation: tuple[dict[str, np.ndarray], np.ndarray]):
         super().__init__()
+        self.run = run
         self.file = run.folder / "log.csv"
         x, original = validation
         self.x = {name: array[:SAMPLES] for name, array in x.items()}
@@ -360,12 +367,14 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         values = {name: float(value) for name, value in logs.items()} | {"cpu_seconds": self.cpu_seconds}
-        self._append_row({"epoch": epoch + 1, **values})
+        with self.run.writing(self.file):
+            self._append_row({"epoch": epoch + 1, **values})
         x = {**self.x, "jpeg": pixels.to_float(self.x["jpeg"])}
         restored = call(self.model.averaged_generator, x)["image"]
         restored = ops.convert_to_numpy(pixels.to_uint8(restored))
         strips = [np.concatenate(images, axis=1) for images in zip(self.x["jpeg"], restored, self.original)]
-        self.board.write(epoch + 1, values, {"jpeg | restored | original": np.concatenate(strips)})
+        with self.run.writing(self.board.folder):
+            self.board.write(epoch + 1, values, {"jpeg | restored | original": np.concatenate(strips)})
 
     def _append_row(self, row: dict[str, float]):
         """Add a row; when a new phase brings new columns, the file is written anew with all of them."""
