@@ -85,9 +85,14 @@ def _expected_digest(path: Path) -> str | None:
     """The SHA-256 that ``metrics.json`` holds of the ``model.keras`` beside it, in presets; None of other files."""
     if path.name != "model.keras":
         return None
+    import pydantic
+
+    class Metrics(pydantic.BaseModel):
+        model_sha256: str
+
     try:
-        return json.loads(path.with_name("metrics.json").read_text(encoding="utf-8"))["model_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return Metrics.model_validate_json(path.with_name("metrics.json").read_bytes()).model_sha256
+    except (OSError, ValueError):
         return None
 
 
