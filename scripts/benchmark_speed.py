@@ -95,7 +95,7 @@ def measured(preset: str, kind: str, threads: int, file: Path) -> tuple[dict, li
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise TfarError(f"{preset}, {kind}: {done.stderr.strip().splitlines()[-1]}")
-    with np.load(target) as arrays:
+    with np.load(target, allow_pickle=False) as arrays:
         return json.loads(done.stdout), list(arrays.values())
 
 
@@ -105,7 +105,7 @@ def measure(preset: str, kind: str, threads: int, file: str, target: str):
     from tfar.restoration import engines
     from tfar.restoration.restorer import Restorer
 
-    with np.load(file) as arrays:
+    with np.load(file, allow_pickle=False) as arrays:
         images = list(arrays.values())
     engines.eight_bit_weights = lambda: kind == "litert 8-bit"
     model = bfloat16(preset) if kind == "keras bfloat16" else preset

@@ -102,3 +102,18 @@ def test_packages_hand_names_on_and_hold_no_logic():
     for file in ROOT.rglob("*/__init__.py"):
         body = ast.parse(file.read_text(encoding="utf-8")).body
         assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign) for node in body), file
+
+
+def test_arrays_are_loaded_without_pickles():
+    """Pickles are code; NumPy's default is spelled out, so that nobody takes it for an oversight."""
+    found = []
+    for file in [*ROOT.rglob("*.py"), *(ROOT.parent / "scripts").glob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
+                found.append(file)
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert given.get("allow_pickle") == "False", f"{file}:{node.lineno}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name.partition(".")[0] for alias in node.names} | {getattr(node, "module", None)}
+                assert names.isdisjoint({"pickle", "dill", "joblib", "shelve", "marshal"}), f"{file}:{node.lineno}"
+    assert len(found) >= 3

@@ -7,6 +7,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from keras.src.backend.common import global_state
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
@@ -158,6 +159,103 @@ def test_file_that_is_no_restoring_network_is_named_in_one_line(shelf, spoil):
     with pytest.raises(CheckpointError, match="a/model.keras: not a ") as caught:
         presets.load("a")
     assert "\n" not in str(caught.value)
+
+
+def write_lambda(path, marker):
+    x = keras.Input((None, None, 3), name="jpeg")
+    harm = keras.layers.Lambda(eval(f"lambda x: (open({str(marker)!r}, 'w'), x)[1]"))
+    keras.Model(x, {"image": harm(x)}).save(path)
+    marker.unlink()
+
+
+@keras.saving.register_keras_serializable(package="stranger")
+class Stranger(keras.layers.Layer):
+    """A layer that is known to Keras in this process, and writes a file."""
+
+    marker = None
+
+    def call(self, x):
+        self.marker.touch()
+        return x
+
+
+def write_custom(path, marker):
+    Stranger.marker = marker
+    x = keras.Input((None, None, 3), name="jpeg")
+    keras.Model(x, {"image": Stranger()(x)}).save(path)
+    marker.unlink()
+
+
+def rename_layers(path, module, name, registered=None):
+    """Have a file name other classes for its convolutions than they are."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+
+    def renamed(config):
+        if isinstance(config, list):
+            return [renamed(value) for value in config]
+        if not isinstance(config, dict):
+            return config
+        if config.get("class_name") == "Conv2D":
+            config = {**config, "module": module, "class_name": name, "registered_name": registered}
+        return {key: renamed(value) for key, value in config.items()}
+
+    parts["config.json"] = json.dumps(renamed(json.loads(parts["config.json"]))).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, data in parts.items():
+            archive.writestr(part, data)
+
+
+def write_unknown(path, marker):
+    (path.parent / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Layer: pass\n")
+    rename_layers(path, "evil", "Layer")
+
+
+def write_torch_module(path, marker):
+    rename_layers(path, "keras.layers", "TorchModuleWrapper")
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+@pytest.mark.parametrize(
+    ("write", "named"),
+    [
+        (write_lambda, "keras.layers.Lambda"),
+        (write_custom, "test_presets.Stranger"),
+        (write_unknown, "evil.Layer"),
+        (write_torch_module, "keras.layers.TorchModuleWrapper"),
+    ],
+)
+def test_a_file_from_a_stranger_runs_no_code(shelf, tmp_path, monkeypatch, write, named, unsafe):
+    monkeypatch.syspath_prepend(shelf / "a")
+    write(shelf / "a" / "model.keras", tmp_path / "harm")
+    if unsafe:
+        keras.config.enable_unsafe_deserialization()
+    try:
+        with pytest.raises(CheckpointError, match=f"a/model.keras: refused, .*: (.*, )?[a-z_.]*{named}") as caught:
+            presets.load("a")
+    finally:
+        global_state.set_global_attribute("safe_mode_saving", None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_layers_of_this_package_and_of_keras_are_no_suspects():
+    for name in presets.names():
+        assert list(presets._suspects(presets._config(presets.model_file(name)))) == []
+    known = {"module": "tfar.models", "class_name": "CropLike", "registered_name": "tfar>CropLike"}
+    assert list(presets._suspects({"layers": [known]})) == []
+    for change in ({"registered_name": "other>CropLike"}, {"class_name": "other>X"}, {"registered_name": None}):
+        assert list(presets._suspects({"layers": [known | change]})) == [
+            f"tfar.models.{(known | change)['class_name']}"
+        ]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "null", "no JSON", '{"data": {"quality": [5, 95]}}', '{"base": 1}', "[" * 99999]
+)
+def test_a_recipe_that_is_none_tells_no_qualities(shelf, text):
+    (shelf / "a" / "recipe.json").write_text(text)
+    assert presets.qualities("a") is None
 
 
 def test_card(shelf):

@@ -1,8 +1,9 @@
 import os
+import resource
 
 import pytest
 
-from tfar.storage import cache_folder, remove_parts, write_atomically
+from tfar.storage import cache_folder, remove_leftovers, remove_parts, save_weights, write_atomically
 
 
 def names(folder):
@@ -161,3 +162,34 @@ def test_what_killed_processes_left_of_a_file_is_removed(tmp_path):
     mine.with_name(mine.name.replace("[model]", "other")).write_text("of another file")
     remove_parts(tmp_path / "[model]")
     assert names(tmp_path) == [mine.name.replace("[model]", "other"), "[model]"]
+
+
+@pytest.mark.parametrize("network", ["single_model", "fused_model"])
+def test_the_room_that_is_claimed_for_weights_suffices(tmp_path, monkeypatch, request, network):
+    network = request.getfixturevalue(network)
+    claimed = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda descriptor, start, length: claimed.append(length))
+    save_weights(network, tmp_path / "a.weights.h5")
+    size = (tmp_path / "a.weights.h5").stat().st_size
+    parameters = 4 * network.count_params()
+    assert parameters < size <= claimed[0] < parameters + 9000 * (len(network.weights) + 1)
+
+
+def test_weights_for_which_there_is_no_room_are_not_begun(tmp_path, single_model):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_weights(single_model, tmp_path / "a.weights.h5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "a.weights.h5").stat().st_size <= 8000
+
+
+def test_leftovers_are_removed_and_nothing_else(tmp_path):
+    for name in (".part-1-0-a.txt", ".old-2-0-a.txt", "part-a.txt", ".parts"):
+        old_file(tmp_path / name)
+    old_folder(tmp_path / ".part-3-0-model")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".parts", "part-a.txt"]
+    remove_leftovers(tmp_path / "absent")

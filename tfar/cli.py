@@ -14,6 +14,7 @@ COMMANDS = (
     "restore",
     "batch",
     "inspect",
+    "pack",
     "train",
     "evaluate",
     "study",

@@ -9,16 +9,24 @@ class ImageError(TfarError, ValueError):
     """An image that cannot be read, decoded or written."""
 
 
+class ShardError(TfarError, ValueError):
+    """Packed photographs that are missing, cut short or not as they were packed."""
+
+
 class RecipeError(TfarError, ValueError):
     """A recipe field that does not exist or cannot have that value."""
 
 
 class CheckpointError(TfarError, ValueError):
-    """A checkpoint, run folder or preset that is missing or belongs to another architecture."""
+    """A checkpoint, run folder or preset that is missing, belongs to another architecture or cannot be written."""
 
 
 class NonFiniteLoss(TfarError, ArithmeticError):
     """A loss term became NaN or infinite during training."""
+
+
+class LostWorker(TfarError, RuntimeError):
+    """Another process of a training on several machines is gone."""
 
 
 class ProcessError(TfarError, RuntimeError):

@@ -6,11 +6,14 @@ Each is a folder ``saved_models/NAME`` with model.keras, recipe.json, metrics.js
 import functools
 import hashlib
 import json
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from tfar.errors import CheckpointError
+from tfar.errors import CheckpointError, RecipeError
 
 DEFAULT = "general"
+CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__")  # of Keras
 
 
 def presets_folder() -> Path:
@@ -34,16 +37,24 @@ def card(name: str) -> str:
 
 def qualities(name: str | Path) -> tuple[int, int] | None:
     """Lowest and highest JPEG quality that a preset or run was trained for; None where its recipe is not at hand."""
+    from tfar import recipes
+
     try:
-        recipe = json.loads((model_file(name).parent / "recipe.json").read_text(encoding="utf-8"))
-        low, high = recipe.get("base", recipe)["data"]["quality"]
-    except (OSError, ValueError, KeyError, TypeError):
+        text = (model_file(name).parent / "recipe.json").read_text(encoding="utf-8")
+        try:
+            recipe = recipes.from_json(recipes.Recipe, text)
+        except RecipeError:
+            recipe = recipes.from_json(recipes.RegionAware, text).base
+    except (OSError, ValueError):
         return None
-    return low, high
+    return recipe.data.quality
 
 
 def load(name: str | Path = DEFAULT):
     """Load a preset, or a network of your own; a network that was loaded before is returned again.
+
+    A file from a stranger runs no code of its own: it may name layers of tfar and of Keras only, and of these none that
+    holds code (Keras's ``safe_mode``).
 
     Args:
         name: a preset, a run or preset folder with ``model.keras``, or a ``.keras`` file.
@@ -74,9 +85,14 @@ def _expected_digest(path: Path) -> str | None:
     """The SHA-256 that ``metrics.json`` holds of the ``model.keras`` beside it, in presets; None of other files."""
     if path.name != "model.keras":
         return None
+    import pydantic
+
+    class Metrics(pydantic.BaseModel):
+        model_sha256: str
+
     try:
-        return json.loads(path.with_name("metrics.json").read_text(encoding="utf-8"))["model_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return Metrics.model_validate_json(path.with_name("metrics.json").read_bytes()).model_sha256
+    except (OSError, ValueError):
         return None
 
 
@@ -93,13 +109,43 @@ def _load(path: Path, _modified: int):
     import tfar.models  # noqa: F401  registers the layers that a saved network may contain
 
     try:
-        model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        if suspects := sorted(set(_suspects(_config(path)))):
+            raise CheckpointError(
+                f"{path}: refused, this is not of tfar or Keras or may hold code: {', '.join(suspects)}"
+            )
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a Keras model of tfar ({str(error).splitlines()[0]})") from error
     output = getattr(model, "output", None)
     if not isinstance(output, dict) or not {"image", "fused"} & output.keys():
         raise CheckpointError(f"{path}: not a network of tfar that restores images")
     return model
+
+
+def _config(path: Path):
+    """What a ``.keras`` file says its network is made of."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("config.json"))
+
+
+def _suspects(config) -> Iterator[str]:
+    """The classes and functions in a configuration that are of other packages than tfar and Keras, or may hold code."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            name, module = config["class_name"], config.get("module") or "keras"
+            given = (config.get(key) for key in ("registered_name", "class_name", "config"))
+            registered = [text for text in given if isinstance(text, str) and ">" in text]
+            of_tfar = registered and all(text.startswith("tfar>") for text in registered)
+            of_keras = not registered and str(module).partition(".")[0] in ("keras", "builtins")
+            if name in CODE or not (of_tfar or of_keras):
+                yield f"{module}.{name}"
+        for value in config.values():
+            yield from _suspects(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _suspects(value)
 
 
 def _folder(name: str | Path) -> Path:

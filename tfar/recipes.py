@@ -58,7 +58,8 @@ class Data:
     """Where images come from and how patches are made of them.
 
     Args:
-        source: a folder, ``demo`` (photographs of the scikit-image wheel) or ``tfds:NAME`` (TensorFlow Datasets).
+        source: a folder, ``shards:FOLDER`` (a folder that ``tfar pack`` packed), ``demo`` (photographs of the
+            scikit-image wheel) or ``tfds:NAME`` (TensorFlow Datasets).
         validation: share of the files held out, in [0, 1); the split is by file and depends on file names only.
         quality: lowest and highest JPEG quality factor; one is drawn per patch.
         quality_law: how it is drawn: ``uniform``, or ``log-uniform`` in the factor by which libjpeg multiplies its

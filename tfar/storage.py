@@ -1,6 +1,7 @@
 """Files: written so that nobody ever sees half of one, and weights read with errors that name the file."""
 
 import glob
+import math
 import os
 import shutil
 import warnings
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tfar.errors import CheckpointError
+
+HDF5_OVERHEAD = 8192  # bytes of a weight's names, groups and headers in an HDF5 file, at most
 
 
 def cache_folder(name: str) -> Path:
@@ -53,11 +56,32 @@ def _own(path: Path) -> str:
     return f"{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"
 
 
+def remove_leftovers(folder: str | Path):
+    """Remove the parts that killed processes have left in a folder, in which no other process may write now."""
+    for path in [*Path(folder).glob(".part-*"), *Path(folder).glob(".old-*")]:
+        _remove(path)
+
+
 def _remove(path: Path):
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def save_weights(network, path: str | Path):
+    """Write the weights of a Keras model into a ``.weights.h5`` file.
+
+    HDF5 brings the process down when it finds the disk full, so the room is claimed before it writes.
+
+    Raises:
+        OSError: when the disk has not enough room.
+    """
+    room = sum(math.prod(weight.shape) * 4 + HDF5_OVERHEAD for weight in network.weights) + HDF5_OVERHEAD
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, room)
+    network.save_weights(path)
 
 
 def load_weights(network, path: str | Path):
@@ -84,7 +108,7 @@ def load_arrays(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dict
             shape.
     """
     try:
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.float32(file[name]) for name in shapes}
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"cannot read weights from {os.fspath(path)}: {error}") from error

@@ -15,7 +15,7 @@ from tfar import jpeg, pixels, quantization
 from tfar.data import patches as module
 from tfar.data.patches import PatchDataset, Patches, draw_noise, tf_dataset, validation_batch
 from tfar.data.sources import SourceImage, load_split
-from tfar.errors import ImageError
+from tfar.errors import ImageError, ShardError
 from tfar.quantization import TABLES
 from tfar.recipes import Data
 
@@ -224,6 +224,44 @@ def test_patches_per_image_come_from_one_image_in_a_row(batch, per_image, groups
     assert [len(list(group)) for _, group in itertools.groupby(levels)] == groups
 
 
+@pytest.mark.parametrize("together", [1, 3, 9])
+def test_a_part_of_a_batch_is_that_part_of_the_whole(together):
+    patches = make(
+        *(photo(40, 50, seed=i) for i in range(5)),
+        batch=8,
+        patch=16,
+        quality=(5, 60),
+        noise=True,
+        patches_per_image=together,
+        augment=True,
+    )
+    whole = arrays(patches.batch(4))
+    for part in (range(8), range(3), range(3, 7), range(7, 8)):
+        found = arrays(patches.batch(4, part))
+        assert found.keys() == whole.keys()
+        for name, array in found.items():
+            np.testing.assert_array_equal(array, whole[name][part.start : part.stop], err_msg=name)
+
+
+def test_a_part_of_the_batches_reads_its_part_of_the_images():
+    seen = []
+    for part in (range(2), range(2, 4)):
+        folder = CountingFolder(40)
+        patches = Patches(folder.images, Data(patch=16, batch=4), seed=0)
+        for index in range(60):
+            patches.batch(index, part)
+        seen.append(set(folder.loads))
+    assert max(seen[0]) < 20 <= min(seen[1]) and min(map(len, seen)) > 15
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 16, 20])
+def test_images_are_drawn_equally_often_whatever_their_number(count):
+    images = [np.full((20, 20), level, np.uint8) for level in range(count)]
+    patches = make(*images, batch=16, patch=8)
+    levels = np.concatenate([patches.batch(index)[1][:, 0, 0, 0] for index in range(100)])
+    np.testing.assert_allclose(np.bincount(levels, minlength=count) * count / len(levels), 1, atol=0.3)
+
+
 def test_every_image_is_drawn():
     patches = make(*(np.full((20, 20), level, np.uint8) for level in range(10)), batch=200, patch=8)
     counts = np.bincount(patches.batch(0)[1][:, 0, 0, 0], minlength=10)
@@ -389,6 +427,28 @@ def test_both_pipelines_give_the_batches_in_order():
         assert {name: array.dtype for name, array in arrays(batch).items()} == {
             name: array.dtype for name, array in arrays(expected).items()
         }
+
+
+def test_the_tf_pipeline_gives_parts_of_batches_one_after_the_other():
+    patches = make(photo(60, 70), batch=5, patch=16)
+    parts = [range(2, 4), range(4, 5)]
+    elements = list(tf_dataset(patches, 3, 5, parts))
+    assert len(elements) == 4
+    for element, (index, part) in zip(elements, itertools.product((3, 4), parts)):
+        assert_equal_batches(element, patches.batch(index, part))
+    assert tf_dataset(patches, 3, 5, parts).element_spec[1].shape.as_list() == [None, 16, 16, 3]
+
+
+def test_what_ends_a_batch_is_kept_where_tf_data_hides_it():
+    def fail():
+        raise ShardError("photos-00001: corrupt")
+
+    patches = make(photo(60, 70), batch=2, patch=16)
+    dataset = iter(tf_dataset(patches, 0, 9))
+    patches.images = [SourceImage("b.png", (60, 70), fail)]
+    with pytest.raises(Exception, match="corrupt"):
+        list(dataset)
+    assert isinstance(patches.failure, ShardError)
 
 
 def test_the_tf_pipeline_knows_its_shapes():

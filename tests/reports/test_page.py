@@ -229,6 +229,13 @@ def test_all_names_are_escaped(page):
     assert f"https://{NASTY}" in [element.get("href") for element in result.all("a")]
 
 
+def test_a_script_in_a_file_name_stays_text(page, tmp_path):
+    name = "<script>alert(1)<br>.png"
+    result = page([row(name, psnr=28.0), row(name, "net", psnr=29.0)], [sample(image=name)])
+    assert "<script>alert" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"{name} as restored by net" in [element["alt"] for element in result.all("img")]
+
+
 def test_anchors_and_ids(page):
     result = page(ROWS, [sample(), sample(image="b.png")])
     ids = [element["id"] for element in result.elements if "id" in element]

@@ -114,6 +114,21 @@ def test_images_are_drawn_at_random_by_the_seed(tmp_path):
     np.testing.assert_array_equal(pictures["original"], CAT + np.uint8(int(name)))
 
 
+def test_a_script_in_a_file_name_or_a_title_stays_text(tmp_path):
+    name = "<script>alert(1)<br>"
+    for folder in "abc":
+        save_image(tmp_path / folder / f"{name}.png", CAT[:20, :20])
+    pictures = folder_pictures(tmp_path / "a", {"JPEG": tmp_path / "b", name: tmp_path / "c"})
+    key = json.loads(write_study(tmp_path / "test.html", pictures, title="<script>alert(2)").read_text())
+    assert {(picture["image"], picture["candidate"]) for picture in key["pictures"].values()} == {
+        (name, "JPEG"),
+        (name, name),
+    }
+    page = (tmp_path / "test.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page and page.count("&lt;script&gt;alert(2)") == 2
+    assert embedded(page)["trials"]
+
+
 def test_page_names_nothing_and_needs_no_network(tmp_path):
     write_study(tmp_path / "test.html", PICTURES)
     page = without_pictures((tmp_path / "test.html").read_text(encoding="utf-8"))

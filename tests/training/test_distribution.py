@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 import tensorflow as tf
 from helpers import ROOT, adversarial_recipe, blind_recipe, plain_recipe, tiny_recipe
 
+from tfar import cli
+from tfar.commands import train
 from tfar.data.patches import Patches, tf_dataset
 from tfar.data.sources import load_split
 from tfar.errors import RecipeError
-from tfar.models import channels, input_names
-from tfar.training.distribution import choose_strategy, is_chief
+from tfar.models import channels, input_names, named_recipe
+from tfar.recipes import override
+from tfar.training.distribution import STRATEGIES, choose_strategy, is_chief
 from tfar.training.trainer import Trainer
 
 STEPS = 2
@@ -139,11 +143,83 @@ def test_two_workers_over_loopback_train_one_run(tmp_path):
         np.testing.assert_allclose(together, single, atol=5 * TOLERANCE)
 
 
-def generator_weights(folder):
+KILLED = """
+import sys
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(1)
+from helpers import plain_recipe
+from tfar import backend, cli
+from tfar.recipes import Data, Phase
+from tfar.training.distribution import choose_strategy
+from tfar.training.runs import Run
+
+def train(folder):
+    strategy = choose_strategy("multiworker")
+    backend.start()
+    phase = Phase(epochs=4, terms={"mse": 1.0}, learning_rate=1e-3)
+    recipe = plain_recipe(phases=(phase,), steps_per_epoch=40, data=Data(patch=32, batch=4))
+    return not Run(folder, recipe).train(strategy=strategy, verbose=0)
+
+sys.exit(cli.exit_code(train, sys.argv[1]))
+"""
+
+
+class Cluster:
+    """Two workers of a training, each of which is started again when it has failed, as on Kubernetes."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+        self.workers = [self.start(0), self.start(1)]
+        self.said = []
+
+    def start(self, index):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": ""}
+        environment["TF_CONFIG"] = json.dumps({"cluster": self.cluster, "task": {"type": "worker", "index": index}})
+        command = [sys.executable, "-c", KILLED, str(self.folder)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+    def wait(self, until=lambda: False):
+        """Until both have ended well, or something has come about."""
+        for _ in range(6000):
+            if until() or all(worker.poll() == 0 for worker in self.workers):
+                return
+            for index, worker in enumerate(self.workers):
+                if worker.poll():
+                    self.said.append(worker.stderr.read())
+                    assert len(self.said) < 6, self.said
+                    self.workers[index] = self.start(index)
+            time.sleep(0.1)
+        pytest.fail(f"nothing came of it: {self.said}")
+
+
+@pytest.mark.slow
+def test_a_worker_killed_within_an_epoch_and_started_again_changes_nothing(tmp_path):
+    whole = Cluster(tmp_path / "whole")
+    whole.wait()
+    assert whole.said == []
+
+    harmed = Cluster(tmp_path / "harmed")
+    harmed.wait(until=(harmed.folder / "checkpoints" / "000002").is_dir)
+    time.sleep(0.2)
+    harmed.workers[1].kill()
+    harmed.wait()
+    assert not (harmed.folder / "checkpoints" / "000001").exists()
+    gone = [text.splitlines() for text in harmed.said if text]
+    assert gone and all(lines[-1].startswith("tfar: a worker of the cluster is gone; start all") for lines in gone), (
+        gone
+    )
+    weights = [generator_weights(cluster.folder, 4) for cluster in (whole, harmed)]
+    assert len(weights[0]) > 4
+    for undisturbed, resumed in zip(*weights):
+        np.testing.assert_array_equal(resumed, undisturbed)
+
+
+def generator_weights(folder, epochs=2):
     import h5py
 
     found = []
-    with h5py.File(folder / "checkpoints" / "000002" / "generator.weights.h5") as file:
+    with h5py.File(folder / "checkpoints" / f"{epochs:06d}" / "generator.weights.h5") as file:
         file.visititems(lambda _, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
     return found
 
@@ -156,3 +232,27 @@ def free_ports(count):
     for s in sockets:
         s.close()
     return ports
+
+
+def test_the_manifest_for_kubernetes_is_a_tfjob_whose_command_is_understood():
+    """Its fields were compared with the operator's definition of the resource (training-operator, kubeflow.org/v1)."""
+    import yaml
+
+    manifest = yaml.safe_load((ROOT / "docs" / "tfjob.yaml").read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("kubeflow.org/v1", "TFJob")
+    assert manifest["spec"].keys() == {"runPolicy", "tfReplicaSpecs"}
+    assert manifest["spec"]["runPolicy"] == {"backoffLimit": 100, "cleanPodPolicy": "None"}
+    [(role, worker)] = manifest["spec"]["tfReplicaSpecs"].items()
+    assert role == "Worker" and worker.keys() == {"replicas", "restartPolicy", "template"}
+    assert worker["replicas"] == 4 and worker["restartPolicy"] == "OnFailure"
+    pod = worker["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["name"] == "tensorflow"  # the name by which the operator finds it
+    assert [mount["name"] for mount in container["volumeMounts"]] == [volume["name"] for volume in pod["volumes"]]
+
+    program, *arguments = container["command"]
+    options = cli._parser().parse_args(arguments)
+    assert program == "tfar" and options.run_command is train.run
+    assert options.strategy in STRATEGIES
+    recipe = override(named_recipe(f"region-aware:{options.recipe}.base"), options.assignments)
+    assert recipe.data.batch % worker["replicas"] == 0

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser):
         default=[DEFAULT],
         metavar="MODEL",
         dest="models",
-        help="presets, run folders, .keras files, SavedModel folders, .tflite files (default: %(default)s)",
+        help="presets, run folders, .keras files, SavedModel folders (these are code, load none from strangers), "
+        ".tflite files (default: %(default)s)",
     )
     parser.add_argument("--quality", type=quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
     parser.add_argument(

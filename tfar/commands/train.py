@@ -24,7 +24,9 @@ def add_training_arguments(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--recipe", default="demo", help="demo (default), cpu or paper; for region-aware also general, tiny and gpu"
     )
-    parser.add_argument("--data", metavar="SOURCE", help="a folder of photographs, demo, or tfds:NAME")
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="a folder of photographs, shards:FOLDER (tfar pack), demo, or tfds:NAME"
+    )
     parser.add_argument(
         "--set",
         nargs="+",
@@ -44,6 +46,12 @@ def add_training_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--run", metavar="FOLDER", help="the run folder (default: a new one in runs/)")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was interrupted")
     parser.add_argument("--minutes", type=float, help="stop each training after the epoch in which this time passed")
+    parser.add_argument(
+        "--on-nan",
+        choices=["stop", "rollback"],
+        default="stop",
+        help="when a loss becomes NaN or infinite: stop (default), or go back to the last checkpoint at half the rate",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,12 +89,19 @@ def run(options: argparse.Namespace) -> int:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         started = make(options.run or Path("runs") / f"{options.system}-{options.recipe}-{stamp}", recipe)
     initial = network_of(options.initial) if options.initial else None
-    training_job(started, strategy=strategy, minutes=options.minutes, initial=initial)
+    training_job(started, strategy=strategy, minutes=options.minutes, initial=initial, on_nan=options.on_nan)
     return 0
 
 
 def training_job(
-    run, *, strategy, minutes: float | None = None, initial=None, verbose: str | int = "auto", test_images: int = 8
+    run,
+    *,
+    strategy,
+    minutes: float | None = None,
+    initial=None,
+    on_nan: str = "stop",
+    verbose: str | int = "auto",
+    test_images: int = 8,
 ) -> Path:
     """Train a system, then score and export the network it is for.
 
@@ -99,6 +114,7 @@ def training_job(
         strategy: made by :func:`tfar.training.distribution.choose_strategy`.
         minutes: stop each training after the epoch in which this time has passed.
         initial: a network whose weights a new run starts from.
+        on_nan: ``stop`` or ``rollback``, see :meth:`tfar.training.runs.Run.train`.
         verbose: progress bar of Keras.
         test_images: how many of the held-out images are scored, at most.
 
@@ -119,7 +135,7 @@ def training_job(
     from tfar.storage import write_atomically
     from tfar.training.distribution import is_chief
 
-    finished = run.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose)
+    finished = run.train(strategy=strategy, minutes=minutes, initial=initial, on_nan=on_nan, verbose=verbose)
     if not is_chief(strategy):
         return run.folder
     if not finished:

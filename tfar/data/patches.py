@@ -2,9 +2,10 @@
 
 A batch is a pair ``(x, original)``, where ``x`` holds the JPEG patches and what is known of them (:class:`Patches`).
 
-:class:`Patches` computes batch number ``i`` from the seed and ``i`` alone. :func:`tf_dataset` runs it in a tf.data
-pipeline; :class:`PatchDataset`, its backend-free twin, runs it in the worker threads of a ``keras.utils.PyDataset``.
-Same seed, same patches, whichever of them is used and wherever a run was interrupted.
+:class:`Patches` computes batch number ``i``, or the part of it that one of several workers needs, from the seed and
+``i`` alone. :func:`tf_dataset` runs it in a tf.data pipeline; :class:`PatchDataset`, its backend-free twin, runs it in
+the worker threads of a ``keras.utils.PyDataset``. Same seed, same patches, whichever of them is used, however many
+workers share the batches, and wherever a run was interrupted.
 
 Photographs are flipped and turned before they are coded, so that every patch is what a real encoder gives. A JPEG codes
 its blocks one by one, so only a window around each patch is coded: it is aligned to the coding units and one unit wider
@@ -24,21 +25,29 @@ import numpy as np
 from tfar import jpeg, pixels, quantization, recipes
 from tfar.data.drawn import drawn_picture
 from tfar.data.sources import SourceImage
-from tfar.errors import ImageError
+from tfar.errors import ImageError, TfarError
 
 CODING_UNIT = 16  # pixels: the block pair of 4:2:0 chroma, a multiple of every other subsampling's unit
 CACHE_BYTES = 2 << 30
+DRAWS = 16  # of images that cannot be read, before all images are tried in turn
 
 
 class Patches:
     """Random access to the batches of a training.
 
     Args:
-        images: the images to draw from; those that turn out to be unreadable are skipped with a warning.
+        images: the images to draw from; those that turn out to be unreadable are skipped with a warning. They may be
+            too many for a list.
         data: patch size, batch size, JPEG quality and so on.
         seed: of everything that is drawn.
         channels: 3 for RGB batches (gray images are repeated), 1 for luma.
         noise: draw the noise that a one-to-many network takes, too.
+
+    Attributes:
+        failure: the error that ended a batch, which tf.data wraps in one of its own.
+
+    The places of a batch share the images out: place 3 of 8 draws from the fourth eighth. Every image is drawn equally
+    often, and a worker that computes the first half of every batch reads the first half of the images only.
     """
 
     def __init__(
@@ -50,11 +59,12 @@ class Patches:
         channels: int = 3,
         noise: bool = False,
     ):
-        self.images = list(images)
+        self.images = images
         self.data = data
         self.seed = seed
         self.channels = channels
         self.noise = noise
+        self.failure: TfarError | None = None
         self._pixels = _PixelCache(CACHE_BYTES)
 
     @property
@@ -62,10 +72,10 @@ class Patches:
         """Shape of the JPEG and the original patches of a batch."""
         return (self.data.batch, self.data.patch, self.data.patch, self.channels)
 
-    def batch(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Batch number ``index`` as a pair ``(x, original)``.
+    def batch(self, index: int, part: range | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Batch number ``index``, or some places in a row of it, as a pair ``(x, original)``.
 
-        ``original`` is uint8 of :attr:`shape`; ``x`` is a dictionary of
+        ``original`` is uint8 of :attr:`shape`, of the part's length; ``x`` is a dictionary of
 
         - ``jpeg``: the decoded JPEG patches, uint8 of :attr:`shape`;
         - ``table``: the quantisation tables of their luma, uint8 ``(B, 8, 8)``;
@@ -74,23 +84,39 @@ class Patches:
 
         Raises:
             ImageError: when no image can be read.
+            ShardError: when a shard is not as it was packed.
         """
-        rng = np.random.default_rng((self.seed, index))
-        pairs: list[tuple[np.ndarray, ...]] = []
-        while len(pairs) < self.data.batch:
-            image = self._draw_image(rng)
-            count = min(self.data.patches_per_image, self.data.batch - len(pairs))
-            pairs += [self._draw_patch(image, rng) for _ in range(count)]
-        compressed, original, table, offset = map(np.stack, zip(*pairs))
-        x = {"jpeg": compressed, "table": table, "offset": offset}
-        if self.noise:
-            x["noise"] = draw_noise(rng, *self.shape[:3])
-        return x, original
+        size, together = self.data.batch, self.data.patches_per_image
+        part = part or range(size)
+        groups = -(-size // together)
+        arrays: list[tuple[np.ndarray, ...]] = []
+        for group in range(part.start // together, -(-part.stop // together)):
+            places = range(group * together, min((group + 1) * together, size))
+            drawn = self._draw_group(index, group, groups, len(places))
+            arrays += [patch for place, patch in zip(places, drawn) if place in part]
+        original, *known = map(np.stack, zip(*arrays))
+        return dict(zip(("jpeg", "table", "offset", "noise"), known)), original
 
-    def _draw_image(self, rng) -> np.ndarray:
+    def _draw_group(self, index: int, group: int, groups: int, count: int) -> list[tuple[np.ndarray, ...]]:
+        """The patches of a batch that are cut from one image, each with what is known of it."""
+        rng = np.random.default_rng((self.seed, index, group))
+        image = self._draw_image(rng, group / groups, 1 / groups)
+        patches = [self._draw_patch(image, rng) for _ in range(count)]
+        if self.noise:
+            noise = draw_noise(rng, count, self.data.patch, self.data.patch)
+            return [(*patch, own) for patch, own in zip(patches, noise)]
+        return patches
+
+    def _draw_image(self, rng, start: float, share: float) -> np.ndarray:
+        """An image of the stretch that begins behind ``start`` of all images, and is ``share`` of them long."""
         if self.data.drawn and rng.random() < self.data.drawn:
             return drawn_picture(rng, self.data.patch)
-        for index in rng.permutation(len(self.images)):
+        count = len(self.images)
+        for _ in range(DRAWS):
+            image = self._pixels.get(self.images[min(int((start + share * rng.random()) * count), count - 1)])
+            if image is not None:
+                return image
+        for index in rng.permutation(count):
             image = self._pixels.get(self.images[index])
             if image is not None:
                 return image
@@ -118,7 +144,7 @@ class Patches:
         pair = (_Coded(source, coding).cut(*box), _Cropped(uncoded, shift).cut(*box))
         compressed, original = (p[..., None] if self.channels == 1 else pixels.as_rgb(p) for p in pair)
         offset = np.uint8([start % quantization.BLOCK for start in place])
-        return compressed, original, coding.luma_table, offset
+        return original, compressed, coding.luma_table, offset
 
     def _draw_coding(self, rng, best: int) -> "_Coding":
         """How a JPEG is coded, with a quality of at most ``best``."""
@@ -204,27 +230,36 @@ def draw_noise(rng: np.random.Generator, count: int, height: int, width: int) ->
     return rng.standard_normal((count, -(-height // 2), -(-width // 2), 1), dtype=np.float32)
 
 
-def tf_dataset(patches: Patches, start: int, stop: int):
+def tf_dataset(patches: Patches, start: int, stop: int, parts: Sequence[range] = ()):
     """The batches ``start`` to ``stop - 1`` as a ``tf.data.Dataset``, computed ahead in parallel.
 
-    Under a multi-worker strategy every worker takes its share of each batch.
+    Args:
+        patches: the batches.
+        start: the first batch.
+        stop: the batch behind the last one.
+        parts: places of a batch; each of them makes an element of its own, and other places are not computed.
     """
     import tensorflow as tf
 
-    example = patches.batch(start)
+    parts = parts or [range(patches.data.batch)]
+    example = patches.batch(start, parts[0])
+    leading = None if len({len(part) for part in parts}) > 1 else len(parts[0])
 
-    def load(index):
+    def compute(number):
+        try:
+            return tf.nest.flatten(patches.batch(start + number // len(parts), parts[number % len(parts)]))
+        except TfarError as error:
+            patches.failure = error
+            raise
+
+    def load(number):
         arrays = tf.nest.flatten(example)
-        loaded = tf.numpy_function(
-            lambda i: tf.nest.flatten(patches.batch(i)), [index], [array.dtype for array in arrays]
-        )
-        shaped = [tf.ensure_shape(tensor, array.shape) for tensor, array in zip(loaded, arrays)]
+        loaded = tf.numpy_function(compute, [number], [array.dtype for array in arrays])
+        shaped = [tf.ensure_shape(tensor, (leading, *array.shape[1:])) for tensor, array in zip(loaded, arrays)]
         return tf.nest.pack_sequence_as(example, shaped)
 
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    dataset = tf.data.Dataset.range(start, stop).map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    dataset = tf.data.Dataset.range((stop - start) * len(parts)).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 class PatchDataset(keras.utils.PyDataset):

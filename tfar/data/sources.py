@@ -4,6 +4,7 @@ An image is known by its file before any of its pixels is read, and splits are m
 """
 
 import hashlib
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfar.data.shards import Shards
 from tfar.errors import ImageError
 from tfar.images.read import image_files, image_size, read_image
 
@@ -38,20 +40,49 @@ class SourceImage:
     load: Callable[[], np.ndarray]
 
 
-def load_split(source: str, validation: float, patch: int) -> tuple[list[SourceImage], list[SourceImage]]:
+class ShardImages(Sequence[SourceImage]):
+    """Photographs of shards, each of which is known by a row of the index and made when it is asked for.
+
+    Args:
+        shards: the packed photographs.
+        numbers: which of them, in order.
+    """
+
+    def __init__(self, shards: Shards, numbers: range | np.ndarray):
+        self.shards = shards
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return ShardImages(self.shards, self.numbers[index])
+        number = int(self.numbers[index])
+        row = self.shards.rows[number]
+        load = partial(_packed, self.shards, number)
+        return SourceImage(self.shards.name(number), (int(row["height"]), int(row["width"])), load)
+
+
+def load_split(source: str, validation: float, patch: int) -> tuple[Sequence[SourceImage], Sequence[SourceImage]]:
     """Find the images of a source and split them into training and held-out images.
 
     Args:
-        source: a folder, ``demo`` or ``tfds:NAME``, as in :class:`tfar.recipes.Data`.
+        source: a folder, ``shards:FOLDER``, ``demo`` or ``tfds:NAME``, as in :class:`tfar.recipes.Data`.
         validation: share of the files to hold out. The demo set has a fixed split.
         patch: images smaller than this on either side are left out with a warning that names the file.
 
     Raises:
         ImageError: when the source does not exist or nothing usable is left to train on.
+        ShardError: when shards are missing or cut short.
     """
+    training: Sequence[SourceImage]
+    held_out: Sequence[SourceImage]
     if source == "demo":
         training = _large_enough(_demo_images(DEMO_TRAINING), patch)
         held_out = _large_enough(_demo_images(DEMO_HELD_OUT), patch)
+    elif source.startswith("shards:"):
+        training, held_out = _parted(_shard_images(source.removeprefix("shards:"), patch), validation)
     else:
         images = _tfds_images(source.removeprefix("tfds:")) if source.startswith("tfds:") else _folder_images(source)
         training, held_out = split(_large_enough(images, patch), validation)
@@ -60,12 +91,28 @@ def load_split(source: str, validation: float, patch: int) -> tuple[list[SourceI
     return training, held_out
 
 
-def split(images: Sequence[SourceImage], validation: float) -> tuple[list[SourceImage], list[SourceImage]]:
+def split(images: Sequence[SourceImage], validation: float) -> tuple[Sequence[SourceImage], Sequence[SourceImage]]:
     """Split images into training and held-out ones by a hash of the name, so that other files do not matter.
 
     At least one image is left to train on and, when ``validation`` is above 0, another one is held out.
     """
-    ordered = sorted(images, key=lambda image: hashlib.sha256(Path(image.name).name.encode()).hexdigest())
+    return _parted(_in_order(images), validation)
+
+
+def photographs_to_pack(folder: str | Path) -> list[tuple[Path, tuple[int, int]]]:
+    """The images of a folder with their sizes, in the order in which they are split.
+
+    Shards in this order are split as the folder is, without a look at their names.
+    """
+    return [(Path(image.name), image.size) for image in _in_order(_folder_images(folder))]
+
+
+def _in_order(images: Sequence[SourceImage]) -> list[SourceImage]:
+    return sorted(images, key=lambda image: hashlib.sha256(Path(image.name).name.encode()).hexdigest())
+
+
+def _parted(ordered: Sequence[SourceImage], validation: float) -> tuple[Sequence[SourceImage], Sequence[SourceImage]]:
+    """The images to train on, which come last, and those held out."""
     count = max(round(validation * len(ordered)), 1) if validation > 0 else 0
     count = min(count, max(len(ordered) - 1, 0))
     return ordered[count:], ordered[:count]
@@ -87,7 +134,7 @@ def _from_file(path: Path) -> SourceImage:
     return SourceImage(str(path), image_size(path), partial(read_image, path))
 
 
-def _folder_images(folder: str) -> list[SourceImage]:
+def _folder_images(folder: str | Path) -> list[SourceImage]:
     images = []
     for path in image_files(folder):
         try:
@@ -95,6 +142,25 @@ def _folder_images(folder: str) -> list[SourceImage]:
         except ImageError as error:
             warnings.warn(f"skipped {error}", stacklevel=2)
     return images
+
+
+def _shard_images(folder: str, patch: int) -> ShardImages:
+    """The photographs of shards that a patch fits into; how many are left out is said in one warning."""
+    shards = Shards(folder)
+    fits = np.minimum(shards.rows["height"], shards.rows["width"]) >= patch
+    if fits.all():
+        return ShardImages(shards, range(len(shards)))
+    small = len(shards) - np.count_nonzero(fits)
+    problem = f"{small} of {len(shards)} photographs are smaller than the {patch}x{patch} patch"
+    warnings.warn(f"skipped in {folder}: {problem}", stacklevel=2)
+    return ShardImages(shards, np.flatnonzero(fits))
+
+
+def _packed(shards: Shards, number: int) -> np.ndarray:
+    """The pixels of a packed photograph, as :func:`tfar.images.read.read_image` gives them."""
+    file = io.BytesIO(shards.read(number))
+    file.name = shards.name(number)
+    return read_image(file)
 
 
 def _tfds_images(name: str) -> list[SourceImage]:

@@ -79,6 +79,7 @@ def _through_rgb(restore: Callable[[np.ndarray], np.ndarray], image: np.ndarray)
 
 
 def _saved_model(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """What a SavedModel restores; it is a program, which may read and write files, so it must not be a stranger's."""
     import tensorflow as tf
 
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]

@@ -6,7 +6,8 @@ import os
 
 import keras
 
-from tfar.errors import RecipeError
+from tfar.data.patches import Patches, tf_dataset
+from tfar.errors import CheckpointError, LostWorker, RecipeError
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 
@@ -82,3 +83,53 @@ def barrier(strategy):
         import tensorflow as tf
 
         strategy.reduce("SUM", strategy.run(lambda: tf.constant(1)), axis=None)
+
+
+def batches(strategy, patches: Patches, start: int, stop: int):
+    """The batches ``start`` to ``stop - 1`` for ``fit``: whole ones, which Keras hands out to the devices of a machine.
+
+    Of several workers each one computes only the places of a batch that its own devices train on, so that the work and
+    the images are shared out (:class:`tfar.data.patches.Patches`) and all batches are those of a single machine.
+
+    Raises:
+        RecipeError: when a batch has fewer places than there are devices.
+    """
+    if worker_count(strategy) == 1:
+        return tf_dataset(patches, start, stop)
+    size, replicas = patches.data.batch, strategy.num_replicas_in_sync
+    each = -(-size // replicas)
+    parts = [range(first, min(first + each, size)) for first in range(0, size, each)]
+    if len(parts) < replicas:
+        raise RecipeError(f"data.batch is {size}, which cannot be shared out among {replicas} devices")
+
+    def own(context):
+        devices = replicas // context.num_input_pipelines
+        first = devices * context.input_pipeline_id
+        return tf_dataset(patches, start, stop, parts[first : first + devices])
+
+    return strategy.distribute_datasets_from_function(own)
+
+
+def check_same_epoch(strategy, epochs: int, folder):
+    """Raise :class:`CheckpointError` when the workers of a cluster do not find the same checkpoint."""
+    if worker_count(strategy) > 1:
+        import tensorflow as tf
+
+        total = int(strategy.reduce("SUM", strategy.run(lambda: tf.constant(epochs)), axis=None))
+        if total != epochs * strategy.num_replicas_in_sync:
+            raise CheckpointError(f"{folder}: the workers find different checkpoints; it must lie on a disk they share")
+
+
+@contextlib.contextmanager
+def watch_workers(strategy, kept: str):
+    """Raise :class:`LostWorker`, with what is kept, for the errors by which a cluster learns that a worker is gone."""
+    if worker_count(strategy) == 1:
+        yield
+        return
+    import tensorflow as tf
+
+    errors = tf.errors
+    try:
+        yield
+    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError) as error:
+        raise LostWorker(f"a worker of the cluster is gone; start all of them again, {kept}") from error

@@ -1,6 +1,7 @@
 """Training of the region-aware system: Edge-CNN, then Texture-GAN, then the fused network."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 import keras
 
@@ -41,6 +42,7 @@ class RegionAwareRun:
         strategy=None,
         minutes: float | None = None,
         initial: keras.Model | None = None,
+        on_nan: Literal["stop", "rollback"] = "stop",
         verbose: str | int = "auto",
     ) -> bool:
         """Train what is left to train; arguments and result as :meth:`tfar.training.runs.Run.train`.
@@ -53,10 +55,10 @@ class RegionAwareRun:
         self.texture.check()
         if is_chief(strategy):
             write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
-        finished = self.base.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose)
+        options: dict[str, Any] = {"strategy": strategy, "minutes": minutes, "on_nan": on_nan, "verbose": verbose}
+        finished = self.base.train(initial=initial, **options)
         initial = self.base.best_generator() if self.recipe.texture_from_base else None
-        finished = self.texture.train(strategy=strategy, minutes=minutes, initial=initial, verbose=verbose) and finished
-        return finished
+        return self.texture.train(initial=initial, **options) and finished
 
     @property
     def data(self) -> Data:

@@ -3,34 +3,48 @@
 recipe.json          what is trained
 checkpoints/000012/  after epoch 12: networks, optimizers, state.json; the newest two are kept
 best.weights.h5      the (averaged) generator at the best epoch on the held-out patches
+rollbacks.json       after which epochs, and why, the training went back and halved its rates; there when it did
 log.csv              one row per epoch: losses, and the CPU-seconds of its steps
 tensorboard/         the same, with sample images: tensorboard --logdir RUN
 """
 
+import contextlib
 import csv
+import dataclasses
 import json
+import math
 import os
 import shutil
 import time
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
 from keras import ops
 
 from tfar import pixels, recipes
-from tfar.data.patches import PatchDataset, Patches, tf_dataset, validation_batch
+from tfar.data.patches import PatchDataset, Patches, validation_batch
 from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build, call, channels, input_names
-from tfar.recipes import Data, Recipe
-from tfar.storage import load_weights, write_atomically
-from tfar.training.distribution import barrier, choose_strategy, is_chief, worker_count
+from tfar.recipes import Data, Phase, Recipe
+from tfar.storage import load_weights, remove_leftovers, save_weights, write_atomically
+from tfar.training.distribution import (
+    barrier,
+    batches,
+    check_same_epoch,
+    choose_strategy,
+    is_chief,
+    watch_workers,
+    worker_count,
+)
 from tfar.training.tensorboard import TensorBoardLog
 from tfar.training.trainer import Trainer, build_discriminator, build_features, check_terms
 
 KEPT_CHECKPOINTS = 2
+ROLLBACKS = 4  # of a run; a training that needs more has another fault than its rate
 SAMPLES = 4
 
 
@@ -80,6 +94,7 @@ class Run:
         strategy=None,
         minutes: float | None = None,
         initial: keras.Model | None = None,
+        on_nan: Literal["stop", "rollback"] = "stop",
         verbose: str | int = "auto",
     ) -> bool:
         """Train from the newest checkpoint, or from the start, to the end of the recipe.
@@ -88,6 +103,8 @@ class Run:
             strategy: made by :func:`tfar.training.distribution.choose_strategy`; by default its ``auto``.
             minutes: stop after the epoch in which this time has passed; a later call goes on from there.
             initial: a network whose weights a new run starts from, layer by layer where name and shapes agree.
+            on_nan: what to do when a loss term becomes NaN or infinite: ``stop``, or ``rollback``, which goes on from
+                the newest checkpoint at half the rates, for this and all later epochs, and stops at the fifth time.
             verbose: progress bar of Keras: ``auto``, 0, 1 or 2.
 
         Returns:
@@ -95,59 +112,98 @@ class Run:
 
         Raises:
             ImageError: when there are no images to train on.
+            ShardError: when packed photographs are not as they were packed.
             NonFiniteLoss: when a loss term becomes NaN or infinite.
+            CheckpointError: when a checkpoint cannot be written; the one before is whole.
+            LostWorker: when another worker of the cluster is gone.
         """
-        recipe = self.recipe
         strategy = strategy or choose_strategy()
         self.check()
         if is_chief(strategy):
-            write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(recipe)))
+            remove_leftovers(self.folder)
+            remove_leftovers(self.folder / "checkpoints")
+            write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
+        stop = StopAfter(minutes)
+        while True:
+            try:
+                with watch_workers(strategy, f"{self.folder} goes on from its newest checkpoint"):
+                    return self._go_on(strategy, initial, stop, verbose)
+            except NonFiniteLoss as error:
+                if on_nan != "rollback" or len(self.rollbacks()) >= ROLLBACKS:
+                    raise
+                self._roll_back(strategy, error)
+
+    def _go_on(self, strategy, initial: keras.Model | None, stop: "StopAfter", verbose: str | int) -> bool:
+        """Train from the newest checkpoint to the end of the recipe, or to the first fault."""
+        recipe = self.recipe
         with strategy.scope():
             trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync, workers=worker_count(strategy))
             if initial is not None:
                 copy_matching_weights(initial, trainer.generator)
                 trainer.averaged_generator.set_weights(trainer.generator.get_weights())
-            callbacks = [StopOnNonFinite(self)]
+            callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite(self)]
         drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
         training, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
         patches = Patches(training, recipe.data, seed=recipe.seed, **drawn)
-        patches.batch(0)  # when no image can be read, this says so before tf.data wraps the error
+        patches.batch(0, range(1))  # when no image can be read, this says so before anything is compiled
         validation = validation_batch(held_out or training, recipe.data, **drawn)
         if is_chief(strategy):
-            callbacks += [Checkpoint(self), EpochLog(self, validation)]
-        if minutes is not None:
-            callbacks.append(StopAfter(minutes))
+            callbacks += [EpochLog(self, validation), Checkpoint(self)]  # the checkpoint says that all is written
+        callbacks.append(stop)
 
         done, end = self.latest_epoch() or 0, 0
+        check_same_epoch(strategy, done, self.folder)
+        rates = 0.5 ** len(self.rollbacks())
         for before, phase in zip((None, *recipe.phases), recipe.phases):
             goes_on = before is not None and phase.continues(before)
             begin, end = end, end + phase.epochs
             if done >= end:
                 continue
             with strategy.scope():
-                trainer.begin(phase)
+                trainer.begin(_slower(phase, rates))
                 if done == self.latest_epoch():
                     self._restore(trainer, done, optimizers=done > begin or goes_on)
             steps = recipe.steps_per_epoch
             if keras.backend.backend() == "tensorflow":
-                data = {"x": tf_dataset(patches, done * steps, end * steps), "steps_per_epoch": steps}
+                data = {"x": batches(strategy, patches, done * steps, end * steps), "steps_per_epoch": steps}
             else:
                 data = {"x": PatchDataset(patches, done * steps, steps, workers=os.cpu_count())}
-            trainer.fit(
-                **data,
-                initial_epoch=done,
-                epochs=end,
-                validation_data=validation,
-                validation_batch_size=recipe.data.batch,
-                shuffle=False,
-                callbacks=callbacks,
-                verbose=verbose,
-            )
-            barrier(strategy)
+            try:
+                trainer.fit(
+                    **data,
+                    initial_epoch=done,
+                    epochs=end,
+                    validation_data=validation,
+                    validation_batch_size=recipe.data.batch,
+                    shuffle=False,
+                    callbacks=callbacks,
+                    verbose=verbose,
+                )
+                barrier(strategy)
+            except Exception as error:
+                if patches.failure:
+                    raise patches.failure from error
+                raise
             if trainer.stop_training:
                 return False
             done = end
         return True
+
+    def rollbacks(self) -> list[dict]:
+        """How often the training went back: the epochs that were done then, and the reason."""
+        file = self.folder / "rollbacks.json"
+        return json.loads(file.read_text()) if file.exists() else []
+
+    def _roll_back(self, strategy, error: NonFiniteLoss):
+        epochs, before = self.latest_epoch() or 0, self.rollbacks()
+        barrier(strategy)  # every worker has counted
+        rows = [*before, {"epoch": epochs, "reason": str(error)}]
+        if is_chief(strategy):
+            text = json.dumps(rows, indent=2) + "\n"
+            write_atomically(self.folder / "rollbacks.json", lambda part: part.write_text(text))
+            rate = f"the rates are now {0.5 ** len(rows):g} of the recipe's"
+            warnings.warn(f"{error}; back to epoch {epochs}, {rate} ({len(rows)} of {ROLLBACKS})", stacklevel=2)
+        barrier(strategy)
 
     def network(self) -> keras.Model:
         """What the training is for: the generator of the best epoch."""
@@ -171,12 +227,15 @@ class Run:
         return [path for path in self.folder.glob("checkpoints/*") if path.name.isdigit()]
 
     def save(self, trainer: Trainer, epochs: int, best: float | None):
-        """Write the checkpoint of a trainer after a number of epochs and forget all but the newest ones."""
+        """Write the checkpoint of a trainer after a number of epochs and forget all but the newest ones.
+
+        It appears whole or not at all, so whenever the process is killed, the newest one can be resumed.
+        """
 
         def write(part: Path):
             part.mkdir(parents=True)
             for name, network in _networks(trainer).items():
-                network.save_weights(part / f"{name}.weights.h5")
+                save_weights(network, part / f"{name}.weights.h5")
             for name, optimizer in _optimizers(trainer).items():
                 state: dict[str, np.ndarray] = {}
                 optimizer.save_own_variables(state)
@@ -193,7 +252,7 @@ class Run:
         for name, network in _networks(trainer).items():
             load_weights(network, folder / f"{name}.weights.h5")
         for name, optimizer in _optimizers(trainer).items() if optimizers else ():
-            with np.load(folder / f"{name}.npz") as state:
+            with np.load(folder / f"{name}.npz", allow_pickle=False) as state:
                 optimizer.load_own_variables(dict(state))
         if optimizers:
             trainer.set_rates()
@@ -205,49 +264,61 @@ class Run:
             return None
         return json.loads((self.checkpoint(epochs) / "state.json").read_text())["best"]
 
+    @contextlib.contextmanager
+    def writing(self, path: Path):
+        """Around what writes into the run folder: a full disk becomes one line that names the last good checkpoint."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0]
+            raise CheckpointError(f"{path}: cannot be written ({reason}); {self.kept()}") from error
+
+    def kept(self) -> str:
+        """What is left of the training when it stops now, for messages."""
+        epochs = self.latest_epoch()
+        return f"the last good checkpoint is {self.checkpoint(epochs)}" if epochs else "there is no checkpoint"
+
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Raises :class:`NonFiniteLoss` with the step, the term and the last good checkpoint.
 
-    A step's values are looked at when the next step has been started, so that an accelerator is never waited for.
+    A step's values are looked at when the next step has been started, so that an accelerator is never waited for. What
+    the last step of an epoch did to the networks shows in the validation, before a checkpoint is written.
     """
 
     def __init__(self, run: Run):
         super().__init__()
         self.run = run
         self.epoch = 0
-        self.pending = None
+        self.pending: tuple[str, dict] = "", {}
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self._check()
-        self.pending = (batch + 1, logs)
+        self._check(*self.pending)
+        self.pending = f"step {batch + 1}", logs
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check()
-        self.pending = None
+        self._check(*self.pending)
+        self.pending = "", {}
+        self._check("validation", {name: value for name, value in logs.items() if name.startswith("val_")})
 
-    def _check(self):
-        step, logs = self.pending or (0, {})
-        for name, value in logs.items():
-            if name != "psnr" and not np.isfinite(float(value)):
-                epochs = self.run.latest_epoch()
-                kept = "there is no checkpoint"
-                if epochs:
-                    kept = f"the last good checkpoint is {self.run.checkpoint(epochs)}"
+    def _check(self, where: str, logs: dict):
+        for name, value in sorted(logs.items(), key=lambda item: item[0].endswith("loss")):  # the sum of all terms last
+            if not name.endswith("psnr") and not np.isfinite(float(value)):
+                term = name.removeprefix("val_")
                 raise NonFiniteLoss(
-                    f"loss term {name!r} became {float(value)} in epoch {self.epoch + 1}, step {step}; {kept}"
+                    f"loss term {term!r} became {float(value)} in epoch {self.epoch + 1}, {where}; {self.run.kept()}"
                 )
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Stops at the end of the epoch in which a number of minutes has passed since the callback was made."""
+    """Stops at the end of the epoch in which a number of minutes, if any, has passed since the callback was made."""
 
-    def __init__(self, minutes: float):
+    def __init__(self, minutes: float | None):
         super().__init__()
-        self.deadline = time.monotonic() + 60 * minutes
+        self.deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
     def on_epoch_end(self, epoch, logs=None):
         if time.monotonic() >= self.deadline:
@@ -265,10 +336,12 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         monitor = self.run.recipe.monitor
         value = None if monitor == "last" else float(logs[f"val_{monitor}"]) * (1 if monitor == "psnr" else -1)
-        if value is None or self.best is None or value > self.best:
-            self.best = value
-            write_atomically(self.run.folder / "best.weights.h5", self.model.averaged_generator.save_weights)
-        self.run.save(self.model, epoch + 1, self.best)
+        with self.run.writing(self.run.checkpoint(epoch + 1)):
+            if value is None or self.best is None or value > self.best:
+                self.best = value
+                network = self.model.averaged_generator
+                write_atomically(self.run.folder / "best.weights.h5", lambda part: save_weights(network, part))
+            self.run.save(self.model, epoch + 1, self.best)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -279,6 +352,7 @@ class EpochLog(keras.callbacks.Callback):
 
     def __init__(self, run: Run, validation: tuple[dict[str, np.ndarray], np.ndarray]):
         super().__init__()
+        self.run = run
         self.file = run.folder / "log.csv"
         x, original = validation
         self.x = {name: array[:SAMPLES] for name, array in x.items()}
@@ -293,12 +367,14 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         values = {name: float(value) for name, value in logs.items()} | {"cpu_seconds": self.cpu_seconds}
-        self._append_row({"epoch": epoch + 1, **values})
+        with self.run.writing(self.file):
+            self._append_row({"epoch": epoch + 1, **values})
         x = {**self.x, "jpeg": pixels.to_float(self.x["jpeg"])}
         restored = call(self.model.averaged_generator, x)["image"]
         restored = ops.convert_to_numpy(pixels.to_uint8(restored))
         strips = [np.concatenate(images, axis=1) for images in zip(self.x["jpeg"], restored, self.original)]
-        self.board.write(epoch + 1, values, {"jpeg | restored | original": np.concatenate(strips)})
+        with self.run.writing(self.board.folder):
+            self.board.write(epoch + 1, values, {"jpeg | restored | original": np.concatenate(strips)})
 
     def _append_row(self, row: dict[str, float]):
         """Add a row; when a new phase brings new columns, the file is written anew with all of them."""
@@ -330,6 +406,12 @@ def _networks(trainer: Trainer) -> dict[str, keras.Model]:
 def _optimizers(trainer: Trainer) -> dict[str, keras.optimizers.Optimizer]:
     optimizers = {"generator_optimizer": trainer.optimizer, "discriminator_optimizer": trainer.discriminator_optimizer}
     return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
+
+
+def _slower(phase: Phase, factor: float) -> Phase:
+    """A phase with its rates multiplied by a factor."""
+    discriminator_rate = phase.discriminator_rate and phase.discriminator_rate * factor
+    return dataclasses.replace(phase, learning_rate=phase.learning_rate * factor, discriminator_rate=discriminator_rate)
 
 
 def copy_matching_weights(source: keras.Model, target: keras.Model):
