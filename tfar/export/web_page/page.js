@@ -73,8 +73,6 @@ function show({file, element}, {png, width, height}) {
   after.src = url;
   before.alt = `${file.name} as it was`;
   after.alt = `${file.name}, restored`;
-  view.style.setProperty("--width", `${width}px`);
-  view.style.setProperty("--height", `${height}px`);
   slider.setAttribute("aria-label", `Divide of ${file.name}`);
   const divide = () => {
     view.style.setProperty("--divide", `${slider.value}%`);
