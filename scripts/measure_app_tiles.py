@@ -1,7 +1,7 @@
 """What ``tfar export --format onnx --io app`` loses to the tiles that apps cut at any offset, in dB of PSNR over RGB.
 
-Prints a line per photograph of scikit-image and JPEG quality: the gain of ``tfar.restore`` over the JPEG, and what tiles
-of two sizes, of the image with its border repeated, gain less.
+Prints a line per photograph of scikit-image and JPEG quality: the gain of ``tfar.restore`` over the JPEG, and what
+tiles of two sizes, of the image with its border repeated, gain less.
 
     tfar export app/ --format onnx --io app
     python scripts/measure_app_tiles.py app/model.onnx
