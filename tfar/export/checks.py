@@ -80,8 +80,9 @@ def check_onnx(content: bytes, serve, *, app: bool, noise: np.ndarray, name: str
     expected = serve(**{key: tf.constant(value) for key, value in given.items()})["restored"].numpy()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     if app:
-        [restored] = session.run(None, {"image": np.float32(given["image"]).transpose(0, 3, 1, 2) / 255})
-        restored = np.rint(255 * restored).transpose(0, 2, 3, 1)
+        floats = given["image"].astype(np.float32) / 255
+        [restored] = session.run(None, {"image": floats.transpose(0, 3, 1, 2)})
+        restored = np.rint(255 * np.asarray(restored)).transpose(0, 2, 3, 1)
     else:
         [restored] = session.run(None, given)
     _check_size(len(content), 4 * sum(variable.shape.num_elements() for variable in serve.variables), name)
