@@ -142,7 +142,7 @@ def test_the_page_restores_as_tfar_does(opened, folder, single_model, tmp_path, 
     # This network sees the very end of an image, which a tile has only where that is on a multiple of 8.
     seen = np.s_[: size_seen(given.shape[0]), : size_seen(given.shape[1])]
     assert largest_difference(same[seen], expected[seen]) <= 1
-    assert largest_difference(same, given) > 10
+    assert largest_difference(same, given) > 2
     assert (png.mode, png.info.get("icc_profile")) == ("L" if name == "gray" else "RGB", options.get("icc_profile"))
     assert one(card, ".size").text == f"{png.width} × {png.height}"
 
