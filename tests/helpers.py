@@ -276,7 +276,9 @@ def headless_chromium(folder, size):
         f"user-data-dir={folder / 'profile'}",
     ):
         options.add_argument(f"--{argument}")
-    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "downloads")})
+    preferences = {"profile.default_content_setting_values.automatic_downloads": 1}  # several at once, unasked
+    preferences["download.default_directory"] = str(folder / "downloads")
+    options.add_experimental_option("prefs", preferences)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield browser

@@ -1,6 +1,10 @@
 import json
 import os
 import shutil
+import signal
+import socket
+import threading
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -65,18 +69,53 @@ def test_what_is_there_is_not_replaced_unasked(run, refused, single_file, tmp_pa
 @pytest.mark.parametrize(
     ("option", "format"),
     [
-        ("--quantize=float16", "tflite"),
-        ("--tile=64", "tflite"),
+        ("--quantize=float16", "tflite or web"),
+        ("--tile=64", "tflite or web"),
         ("--version=1", "saved-model"),
         ("--max-megapixels=1", "saved-model"),
         ("--warm-up", "saved-model"),
+        ("--serve=9999", "web"),
+        ("--io=app", "onnx"),
     ],
 )
 def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, option, format):
-    other = "saved-model" if format == "tflite" else "tflite"
+    other = "tflite" if format == "saved-model" else "saved-model"
     line = refused("export", tmp_path / "out", "--preset", single_file, option, "--format", other)
     assert line == f"tfar: {option.split('=')[0]} is of the format {format}, which --format leaves out"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_page_is_served_until_ctrl_c(run, single_file, tmp_path, monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    seen = []
+
+    def look(address):
+        with urllib.request.urlopen(address) as response:
+            seen.append((response.headers["Cross-Origin-Opener-Policy"], b"Restore JPEGs" in response.read()))
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("webbrowser.open", lambda address: threading.Thread(target=look, args=[address]).start())
+    code, out, _ = run("export", tmp_path, "--preset", single_file, "--format", "web", "--tile", 96, "--serve", port)
+    assert (code, out) == (0, [f"{tmp_path}/web", f"http://localhost:{port}  (Ctrl-C ends)"])
+    assert seen == [("same-origin", True)]
+    settings = json.loads((tmp_path / "web/settings.json").read_text())
+    assert (settings["name"], settings["tile"]) == (single_file.stem, 96)
+
+
+def test_a_page_is_not_computed_in_16_bits(refused, single_file, tmp_path):
+    options = ("--format", "web", "tflite", "--quantize", "float16")
+    line = refused("export", tmp_path / "out", "--preset", single_file, *options)
+    assert line == "tfar: --quantize float16 is not for the format web; none or dynamic is"
+
+
+def test_an_onnx_file_for_apps(run, single_file, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    options = ("--preset", single_file, "--format", "onnx", "--io", "app")
+    assert run("export", tmp_path, *options)[:2] == (0, [f"{tmp_path}/model.onnx"])
+    [image] = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()
+    assert image.shape == [1, 3, "height", "width"]
 
 
 def test_requests_for_warming_up(run, single_file, tmp_path):

@@ -1,23 +1,45 @@
-"""Write a preset as SavedModel and TFLite."""
+"""Write a preset as SavedModel, TFLite, ONNX, or a page that restores in the browser."""
 
 import argparse
+import contextlib
 import tempfile
+import webbrowser
 from pathlib import Path
 
-from tfar import backend
+from tfar import __version__, backend
 from tfar.commands.arguments import add_preset, positive, positive_number
 from tfar.errors import TfarError
+from tfar.export.onnx import IO, export_onnx
 from tfar.export.tflite import QUANTIZATIONS
+from tfar.export.web import QUANTIZATIONS as WEB_QUANTIZATIONS
+from tfar.export.web import TILE, export_web, server
 from tfar.images.write import check_target
 from tfar.recipes import LAYERS
 
-FORMATS = ("saved-model", "tflite")
+FORMATS = ("saved-model", "tflite", "web", "onnx")
+DEFAULT_FORMATS = ("saved-model", "tflite")
+PORT = 8377
+OPTIONS_OF = {
+    "version": ("saved-model",),
+    "max_megapixels": ("saved-model",),
+    "warm_up": ("saved-model",),
+    "quantize": ("tflite", "web"),
+    "tile": ("tflite", "web"),
+    "serve": ("web",),
+    "io": ("onnx",),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser):
-    parser.add_argument("output", metavar="FOLDER", help="gets saved_model/ and model.tflite")
+    parser.add_argument("output", metavar="FOLDER", help="gets saved_model/, model.tflite, web/, model.onnx")
     add_preset(parser)
-    parser.add_argument("--format", nargs="+", choices=FORMATS, default=FORMATS, help="what to write (default: both)")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=FORMATS,
+        default=DEFAULT_FORMATS,
+        help=f"what to write (default: {' and '.join(DEFAULT_FORMATS)})",
+    )
     parser.add_argument("--layer", choices=LAYERS, help="of a region-aware preset (default: fused)")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     served = parser.add_argument_group("saved-model")
@@ -31,12 +53,32 @@ def add_arguments(parser: argparse.ArgumentParser):
     served.add_argument(
         "--warm-up", action="store_true", default=None, help="add requests that TF Serving makes before it serves"
     )
-    light = parser.add_argument_group("tflite")
+    light = parser.add_argument_group("tflite, web")
     light.add_argument(
-        "--quantize", choices=QUANTIZATIONS, help="weights in 32 (none), 16 or 8 bits (dynamic) (default: none)"
+        "--quantize",
+        choices=QUANTIZATIONS,
+        help="weights in 32 (none), 16 or 8 bits (dynamic) (default: none; of web: dynamic)",
     )
     light.add_argument(
-        "--tile", type=positive, metavar="SIDE", help="take images of this size only (default: of any size)"
+        "--tile",
+        type=positive,
+        metavar="SIDE",
+        help=f"take images of this size only (default: of any size; web computes images in tiles of {TILE})",
+    )
+    page = parser.add_argument_group("web")
+    page.add_argument(
+        "--serve",
+        nargs="?",
+        type=positive,
+        const=PORT,
+        metavar="PORT",
+        help=f"open the page in the browser, from http://localhost:{PORT}, until Ctrl-C",
+    )
+    exchange = parser.add_argument_group("onnx")
+    exchange.add_argument(
+        "--io",
+        choices=IO,
+        help="image: uint8 images of any number and size; app: what DeJPEG and chaiNNer take (default: image)",
     )
 
 
@@ -45,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
     targets = {
         "saved-model": folder / "saved_model" / str(options.version or ""),
         "tflite": folder / "model.tflite",
+        "web": folder / "web",
+        "onnx": folder / "model.onnx",
     }
     written = [target for name, target in targets.items() if name in options.format]
     _check(options, written)
@@ -64,21 +108,36 @@ def run(options: argparse.Namespace) -> int:
         export_saved_model(model, served, output=output, megapixels=limit, warm_up=bool(options.warm_up))
         if "tflite" in options.format:
             export_tflite(served, targets["tflite"], quantize=options.quantize or "none", tile=options.tile)
+        if "web" in options.format:
+            how = {"quantize": options.quantize or "dynamic", "tile": options.tile or TILE}
+            export_web(served, targets["web"], preset=Path(options.preset).stem, version=__version__, **how)
+        if "onnx" in options.format:
+            export_onnx(served, targets["onnx"], io=options.io or "image")
     print(*written, sep="\n")
+    if options.serve:
+        _serve(targets["web"], options.serve)
     return 0
+
+
+def _serve(page: Path, port: int):
+    """Open a page in the browser, and serve it until Ctrl-C."""
+    with server(page, port) as http:
+        address = f"http://localhost:{http.server_port}"
+        print(f"{address}  (Ctrl-C ends)", flush=True)
+        webbrowser.open(address)
+        with contextlib.suppress(KeyboardInterrupt):
+            http.serve_forever()
 
 
 def _check(options: argparse.Namespace, written: list[Path]):
     """Raise for an option of a format that is not asked for, and for files that must not be replaced."""
-    for name, format in {
-        "version": "saved-model",
-        "max_megapixels": "saved-model",
-        "warm_up": "saved-model",
-        "quantize": "tflite",
-        "tile": "tflite",
-    }.items():
-        if getattr(options, name) is not None and format not in options.format:
-            raise TfarError(f"--{name.replace('_', '-')} is of the format {format}, which --format leaves out")
+    for name, formats in OPTIONS_OF.items():
+        if getattr(options, name) is not None and not set(formats) & set(options.format):
+            raise TfarError(
+                f"--{name.replace('_', '-')} is of the format {' or '.join(formats)}, which --format leaves out"
+            )
+    if "web" in options.format and options.quantize not in (None, *WEB_QUANTIZATIONS):
+        raise TfarError(f"--quantize {options.quantize} is not for the format web; {' or '.join(WEB_QUANTIZATIONS)} is")
     for path in written:
         if path.exists() and not options.overwrite:
             raise TfarError(f"{path}: is there already; --overwrite replaces it")

@@ -58,6 +58,37 @@ def check_tflite(content: bytes, serve, *, bytes_per_weight: int, levels: float,
     _check_pixels(restore(**given)["restored"], serve(**given)["restored"].numpy(), levels, name)
 
 
+def check_onnx(content: bytes, serve, *, app: bool, noise: np.ndarray, name: str):
+    """Compare an ONNX file with the signature of the SavedModel, checked already, that it was converted from.
+
+    Args:
+        content: the file.
+        serve: signature ``serving_default`` of the SavedModel.
+        app: whether it takes and gives floats ``(1, 3, H, W)`` in [0, 1], and holds its noise.
+        noise: that it then holds, where its network takes noise: ``(1, h, w, 1)`` of at least half the example's size.
+        name: of the file, for the message.
+
+    Raises:
+        TfarError: beginning with ``name``, where weights are missing or the restored image differs.
+    """
+    import onnxruntime
+    import tensorflow as tf
+
+    given = example_inputs(SIDE, "noise" in serve.structured_input_signature[1])
+    if app and "noise" in given:
+        given["noise"] = noise[:, : SIDE // 2, : SIDE // 2]
+    expected = serve(**{key: tf.constant(value) for key, value in given.items()})["restored"].numpy()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    if app:
+        floats = given["image"].astype(np.float32) / 255
+        [restored] = session.run(None, {"image": floats.transpose(0, 3, 1, 2)})
+        restored = np.rint(255 * np.asarray(restored)).transpose(0, 2, 3, 1)
+    else:
+        [restored] = session.run(None, given)
+    _check_size(len(content), 4 * sum(variable.shape.num_elements() for variable in serve.variables), name)
+    _check_pixels(restored, expected, ROUNDING, name)
+
+
 def example_inputs(side: int, noise: bool) -> dict[str, np.ndarray]:
     """A JPEG of a photograph as ``image``, uint8 ``(1, side, side, 3)``, and perhaps ``noise`` for it."""
     from PIL import Image
