@@ -4,7 +4,7 @@
     python scripts/score_presets.py --bundled-only         # all presets
 
 DATA is a folder with LIVE1, Classic5 and BSDS500-val, folders of originals; WEIGHTS one with those of LPIPS
-(scripts/perceptual_weights.py). metrics.json gets the SHA-256 of model.keras and
+(scripts/perceptual_weights.py). metrics.json, which has the SHA-256 of model.keras (scripts/store_preset.py), gets
 
 - ``evaluations``: for each ``tfar evaluate`` of :data:`EVALUATIONS` its ``command``, and the ``means`` and ``gains``
   that it prints;
@@ -14,7 +14,6 @@ DATA is a folder with LIVE1, Classic5 and BSDS500-val, folders of originals; WEI
 
 import argparse
 import contextlib
-import hashlib
 import json
 import shlex
 import sys
@@ -42,13 +41,11 @@ def run(options):
     if not options.bundled_only and not (options.data and options.weights):
         raise TfarError("--data and --weights are needed, or --bundled-only")
     for name in options.names or presets.names():
-        model = presets.model_file(name)
-        file = model.with_name("metrics.json")
-        noted = json.loads(file.read_text()) if file.exists() else {}
+        file = presets.model_file(name).with_name("metrics.json")
+        noted = json.loads(file.read_text()) | {"bundled": bundled(name)}
         if not options.bundled_only:
             commands = EVALUATIONS.get(name, OF_THE_PAPERS)
-            noted = {"evaluations": [evaluated(name, command, options.data, options.weights) for command in commands]}
-        noted |= {"model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(), "bundled": bundled(name)}
+            noted["evaluations"] = [evaluated(name, command, options.data, options.weights) for command in commands]
         write_atomically(file, lambda part, noted=noted: part.write_text(json.dumps(noted, indent=1) + "\n"))
         print(f"{file}: {json.dumps(noted['bundled'])}")
     return 0
