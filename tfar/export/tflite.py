@@ -6,7 +6,7 @@ Built-in operators only: one that only full TensorFlow has is an error at conver
 import functools
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,10 +189,13 @@ def _converted(
     signatures: Sequence[str],
     *,
     quantize: str,
-    samples: Iterable[Mapping[str, np.ndarray]] = (),
+    samples: Sequence[Mapping[str, np.ndarray]] = (),
 ) -> bytes:
     """The TFLite file of a SavedModel; for ``int8`` with ranges of what the samples, inputs by name, give."""
     import tensorflow as tf
+
+    if quantize == "int8" and not samples:
+        raise ValueError("int8 needs patches for calibration")
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=list(signatures))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -204,7 +207,7 @@ def _converted(
     return _in_eight_bits(content, signatures[0], samples) if quantize == "int8" else content
 
 
-def _in_eight_bits(content: bytes, signature: str, samples: Iterable[Mapping[str, np.ndarray]]) -> bytes:
+def _in_eight_bits(content: bytes, signature: str, samples: Sequence[Mapping[str, np.ndarray]]) -> bytes:
     """A float32 TFLite file with weights and activations in 8 bits, but for what loses too much by it.
 
     ``TFLiteConverter`` does the same two steps; but by its public means, all or nothing is in 8 bits.
@@ -213,8 +216,6 @@ def _in_eight_bits(content: bytes, signature: str, samples: Iterable[Mapping[str
     from tensorflow.lite.python.optimize.calibrator import Calibrator
 
     given = [(signature, dict(sample)) for sample in samples]
-    if not given:
-        raise ValueError("int8 needs patches for calibration")
     with warnings.catch_warnings(), backend.starting():  # TensorFlow's word on its own interpreter, and a note
         warnings.simplefilter("ignore")
         calibrated = Calibrator(content).calibrate(lambda: given)
