@@ -44,12 +44,14 @@ def test_the_mask_without_comparisons_is_the_mask(options):
     assert np.mean(abs(expected - found) > 1e-3) < 1e-4
 
 
-@pytest.mark.parametrize("level", [-1.0, 0.2, 1.0])
-def test_the_mask_of_flat_images_and_of_values_beyond_the_range(level):
-    flat = np.full((1, 16, 16, 1), 1.5 * level, np.float32)
-    flat[:, :, 8:] = level
-    expected, found = masks({}, flat)
+def test_the_mask_of_flat_parts_and_of_values_beyond_the_range():
+    image = np.zeros((1, 24, 24, 3), np.float32)
+    image[:, :, 8:] = 0.2
+    image[:, :12, 16:] = 1.5  # as white as 1.0
+    image[:, 12:, 16:] = (1.0, -1.5, 3.0)
+    expected, found = masks({"threshold": 1}, image)
     np.testing.assert_array_equal(found, expected)
+    assert 0 < expected.mean() < 0.9
 
 
 def test_a_tile_that_the_network_would_have_to_extend():

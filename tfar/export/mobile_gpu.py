@@ -111,9 +111,9 @@ class _ListedMask(OrientationDiversityMask):
         return mask
 
     def diversity(self, image):
-        luma = weighted_sum(image, pixels.BT601_LUMA) if image.shape[-1] == 3 else image
-        luma = ReplicatePad(1, 1)(255.0 * _unit(pixels.to_255(luma) / 255.0))
-        slopes = ops.conv(luma, self._directional_prewitt(), padding="valid")
+        levels = 255.0 * _unit(0.5 * image + 0.5)
+        luma = weighted_sum(levels, pixels.BT601_LUMA) if image.shape[-1] == 3 else levels
+        slopes = ops.conv(ReplicatePad(1, 1)(luma), self._directional_prewitt(), padding="valid")
         energy = slopes * slopes
         magnitude = weighted_sum(energy, [2.0 / self.BINS] * self.BINS)
         valid = _at_least(magnitude, (self.gradient_floor * (1.0 - self.TOLERANCE)) ** 2)
