@@ -14,7 +14,7 @@ import numpy as np
 from tfar import pixels
 from tfar.export.checks import check_app
 from tfar.export.mobile_gpu import mobile_gpu_form, weighted_sum
-from tfar.export.tflite import QUANTIZATIONS, _converted, calibration_images, described
+from tfar.export.tflite import QUANTIZATIONS, calibration_images, converted, described
 from tfar.models import channels, input_names, rgb_form
 from tfar.storage import write_atomically
 
@@ -77,7 +77,7 @@ def export_app(
     samples = [{"image": np.float32(image) / 255, "strength": full} for image in calibration_images(calibration, tile)]
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
-        content = _converted(folder, ["serving_default"], quantize=quantize, samples=samples)
+        content = converted(folder, ["serving_default"], quantize=quantize, samples=samples)
     check_app(
         content,
         rgb_form(model, [output]),

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfar import backend
-from tfar.export import flatbuffer
 from tfar.export.checks import ROUNDING, check_tflite
 from tfar.storage import write_atomically
 
@@ -80,9 +79,9 @@ def export_tflite(
     if tile:
         with tempfile.TemporaryDirectory() as folder:
             _fix_size(source, tile, folder)
-            content = _converted(folder, ["serving_default"], quantize=quantize, samples=samples)
+            content = converted(folder, ["serving_default"], quantize=quantize, samples=samples)
     else:
-        content = _converted(saved_model, ["serving_default"], quantize=quantize, samples=samples)
+        content = converted(saved_model, ["serving_default"], quantize=quantize, samples=samples)
     check_tflite(content, serve, **QUANTIZATIONS[quantize]._asdict(), tile=tile, name=str(file))
     image = {"type": "uint8", "shape": [1, tile, tile, 3], "range": [0, 255], "colors": "RGB"}
     half = tile and -(-tile // 2)
@@ -97,6 +96,8 @@ def described(content: bytes, about: Mapping[str, Any] | None, **contract: Any) 
 
     None stands for a side of an image that the caller chooses.
     """
+    from tfar.export import flatbuffer
+
     about = dict(about or {})
     what = f"{about['preset']} of tfar: " if "preset" in about else ""
     return flatbuffer.described(content, f"{what}takes the damage of JPEG out of RGB images", about | contract)
@@ -170,7 +171,7 @@ def convert(model, file: str | Path, *, eight_bit: bool):
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
         slow = any(isinstance(layer, keras.layers.Conv2DTranspose) for layer in _layers(model))
-        content = _converted(folder, layers, quantize="dynamic" if eight_bit and not slow else "none")
+        content = converted(folder, layers, quantize="dynamic" if eight_bit and not slow else "none")
     write_atomically(file, lambda part: part.write_bytes(content))
 
 
@@ -184,7 +185,7 @@ def _call(network, *inputs):
     return network(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
 
 
-def _converted(
+def converted(
     saved_model: str | Path,
     signatures: Sequence[str],
     *,
@@ -215,8 +216,10 @@ def _in_eight_bits(content: bytes, signature: str, samples: Sequence[Mapping[str
     from tensorflow.lite.python.convert import mlir_quantize
     from tensorflow.lite.python.optimize.calibrator import Calibrator
 
+    from tfar.export.flatbuffer import kept_in_float
+
     given = [(signature, dict(sample)) for sample in samples]
     with warnings.catch_warnings(), backend.starting():  # TensorFlow's word on its own interpreter, and a note
         warnings.simplefilter("ignore")
         calibrated = Calibrator(content).calibrate(lambda: given)
-        return mlir_quantize(calibrated, denylisted_nodes=flatbuffer.kept_in_float(content))
+        return mlir_quantize(calibrated, denylisted_nodes=kept_in_float(content))
