@@ -48,7 +48,7 @@ def restore(network, image, *, strength=1.0, overlap=OVERLAP, seed=0):
     """Restore an image tile by tile.
 
     Args:
-        network: the signature ``serving_default`` of a TFLite file of tfar, with uint8 or with ``--io app``.
+        network: the signature ``serving_default`` of a TFLite file of tfar, also of one for apps (``--io app``).
         image: the decoded JPEG, uint8 ``(H, W, 3)`` RGB.
         strength: how much of what the network changes is taken, from 0 to 1.
         overlap: pixels on each side of a tile that are computed and not kept; a multiple of 16.
