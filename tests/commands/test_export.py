@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,10 @@ from ai_edge_litert.interpreter import Interpreter
 from helpers import files_below
 from PIL import Image
 from skimage import data
+
+import tfar
+from tfar.commands.export import _about
+from tfar.export.flatbuffer import metadata
 
 PHOTO = data.astronaut()[:40, :33]
 
@@ -38,6 +43,26 @@ def test_only_a_quantized_tflite_file_of_a_fixed_tile(run, single_file, tmp_path
     assert inputs(target / "model.tflite").tolist() == [1, 24, 24, 3]
     details = Interpreter(str(target / "model.tflite")).get_tensor_details()
     assert np.int8 in {tensor["dtype"] for tensor in details}
+
+
+@pytest.mark.parametrize(("option", "side", "kind"), [("--io=app", 256, np.float32), ("--quantize=int8", -1, np.uint8)])
+def test_tflite_files_for_apps_and_in_8_bits_say_what_they_are(run, single_file, tmp_path, option, side, kind):
+    code, out, err = run("export", tmp_path / "out", "--preset", single_file, "--format", "tflite", option)
+    assert (code, out) == (0, [f"{tmp_path}/out/model.tflite"])
+    assert [line for line in err if "XNNPACK" not in line] == []
+    file = tmp_path / "out" / "model.tflite"
+    image = Interpreter(str(file)).get_signature_runner("serving_default").get_input_details()["image"]
+    assert (image["shape_signature"].tolist(), image["dtype"]) == ([1 if side > 0 else -1, side, side, 3], kind)
+    told = metadata(file.read_bytes())
+    assert (told["preset"], told["layer"], told["tfar"]) == ("single", "image", tfar.__version__)
+    assert told["sha256"] == hashlib.sha256(single_file.read_bytes()).hexdigest()
+    assert told["quantize"] == ("int8" if kind == np.uint8 else "none") and "licence" not in told
+    assert told["outputs"]["restored"]["type"] == np.dtype(kind).name
+
+
+def test_a_preset_has_qualities_and_a_licence():
+    told = _about("galteri-mse-q10-40", "image")
+    assert (told["preset"], told["qualities"], told["licence"]) == ("galteri-mse-q10-40", (10, 40), "MIT")
 
 
 def test_versions_of_a_saved_model_lie_beside_each_other(run, refused, single_file, tmp_path):
@@ -75,7 +100,7 @@ def test_what_is_there_is_not_replaced_unasked(run, refused, single_file, tmp_pa
         ("--max-megapixels=1", "saved-model"),
         ("--warm-up", "saved-model"),
         ("--serve=9999", "web"),
-        ("--io=app", "onnx"),
+        ("--io=app", "tflite or onnx"),
     ],
 )
 def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, option, format):

@@ -80,8 +80,8 @@ def test_a_conversion_to_less_or_to_something_else_is_an_error(tmp_path, monkeyp
     served = perturb(edge_cnn(**TINY | {"filters": 24}), 1) if fault == "too few" else other_network(1)
     export_saved_model(served, tmp_path / "served", output="image")
     export_saved_model(other_network(seed), tmp_path / "other", output="image")
-    convert = tflite._converted
-    monkeypatch.setattr(tflite, "_converted", lambda _, *rest, **named: convert(tmp_path / "other", *rest, **named))
+    convert = tflite.converted
+    monkeypatch.setattr(tflite, "converted", lambda _, *rest, **named: convert(tmp_path / "other", *rest, **named))
     with pytest.raises(TfarError, match=f"model.tflite: .*{fault}"):
         export_tflite(tmp_path / "served", tmp_path / "model.tflite")
     assert not (tmp_path / "model.tflite").exists()

@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import hashlib
 import tempfile
 import webbrowser
 from pathlib import Path
+from typing import Any
 
-from tfar import __version__, backend
+from tfar import __version__, backend, presets
 from tfar.commands.arguments import add_preset, positive, positive_number
 from tfar.errors import TfarError
 from tfar.export.onnx import IO, export_onnx
@@ -26,8 +28,10 @@ OPTIONS_OF = {
     "quantize": ("tflite", "web"),
     "tile": ("tflite", "web"),
     "serve": ("web",),
-    "io": ("onnx",),
+    "io": ("tflite", "onnx"),
 }
+APP_TILE = 256  # of TFLite files for apps
+LICENCE = "MIT"  # of the presets
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -57,13 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser):
     light.add_argument(
         "--quantize",
         choices=QUANTIZATIONS,
-        help="weights in 32 (none), 16 or 8 bits (dynamic) (default: none; of web: dynamic)",
+        help="weights in 32 (none) or 16 bits, or in 8 bits with ranges of the activations that are measured for every"
+        " image (dynamic) or once (int8) (default: none; of web: dynamic)",
     )
     light.add_argument(
         "--tile",
         type=positive,
         metavar="SIDE",
-        help=f"take images of this size only (default: of any size; web computes images in tiles of {TILE})",
+        help=f"take images of this size only (default: of any size; {APP_TILE} with --io app; {TILE} in web)",
     )
     page = parser.add_argument_group("web")
     page.add_argument(
@@ -74,11 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser):
         metavar="PORT",
         help=f"open the page in the browser, from http://localhost:{PORT}, until Ctrl-C",
     )
-    exchange = parser.add_argument_group("onnx")
+    exchange = parser.add_argument_group("tflite, onnx")
     exchange.add_argument(
         "--io",
         choices=IO,
-        help="image: uint8 images of any number and size; app: what DeJPEG and chaiNNer take (default: image)",
+        help="image: uint8 images; app: what DeJPEG takes, and of onnx chaiNNer: float images in [0, 1]; of tflite with"
+        " the slider as the strength, of operators for GPUs of phones (default: image)",
     )
 
 
@@ -94,11 +100,9 @@ def run(options: argparse.Namespace) -> int:
     _check(options, written)
     backend.start()
     from tfar.export.saved_model import MEGAPIXELS, export_saved_model
-    from tfar.export.tflite import export_tflite
     from tfar.models import main_output
-    from tfar.presets import load
 
-    model = load(options.preset)
+    model = presets.load(options.preset)
     output = options.layer or main_output(model)
     if output not in model.output:
         raise TfarError(f"{options.preset} is a single network and has no layer {output!r}")
@@ -107,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
         limit = options.max_megapixels or MEGAPIXELS
         export_saved_model(model, served, output=output, megapixels=limit, warm_up=bool(options.warm_up))
         if "tflite" in options.format:
-            export_tflite(served, targets["tflite"], quantize=options.quantize or "none", tile=options.tile)
+            _write_tflite(options, model, output, served, targets["tflite"])
         if "web" in options.format:
             how = {"quantize": options.quantize or "dynamic", "tile": options.tile or TILE}
             export_web(served, targets["web"], preset=Path(options.preset).stem, version=__version__, **how)
@@ -127,6 +131,35 @@ def _serve(page: Path, port: int):
         webbrowser.open(address)
         with contextlib.suppress(KeyboardInterrupt):
             http.serve_forever()
+
+
+def _write_tflite(options: argparse.Namespace, model, output: str, served: Path, target: Path):
+    """Write a TFLite file of a network, or of the SavedModel that was made of it."""
+    from tfar.data.calibration import calibration_patches
+    from tfar.export.app import export_app
+    from tfar.export.tflite import export_tflite
+
+    quantize = options.quantize or "none"
+    patches = calibration_patches(presets.qualities(options.preset)) if quantize == "int8" else None
+    given: dict[str, Any] = {"quantize": quantize, "calibration": patches, "about": _about(options.preset, output)}
+    if options.io == "app":
+        export_app(model, target, output=output, tile=options.tile or APP_TILE, **given)
+    else:
+        export_tflite(served, target, tile=options.tile, **given)
+
+
+def _about(preset: str, output: str) -> dict[str, Any]:
+    """What a file says of its network; of networks that are no presets, neither qualities nor licence may be known."""
+    file = presets.model_file(preset)
+    known = {
+        "preset": file.parent.name if file.name == "model.keras" else file.stem,
+        "layer": output,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "tfar": __version__,
+        "qualities": presets.qualities(preset),
+        "licence": LICENCE if preset in presets.names() else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _check(options: argparse.Namespace, written: list[Path]):

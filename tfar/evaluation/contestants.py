@@ -10,6 +10,7 @@ import numpy as np
 from tfar import presets
 from tfar.data.patches import draw_noise
 from tfar.errors import CheckpointError, TfarError
+from tfar.evaluation.apps import as_dejpeg
 from tfar.models import main_output
 from tfar.pixels import as_rgb
 from tfar.restoration.restorer import Restorer, region_mask, restore_layers
@@ -38,7 +39,8 @@ class Contestant:
 def contestant(name: str) -> Contestant:
     """The model of a preset's name, a run folder, a ``.keras`` file, a SavedModel folder or a ``.tflite`` file.
 
-    Of a run that is not finished it is the network of the best epochs so far.
+    A ``.tflite`` file for apps (``tfar export --io app``) restores as the app does, tile by tile. Of a run that is not
+    finished it is the network of the best epochs so far.
 
     Raises:
         CheckpointError: when there is no such model, or it cannot be read.
@@ -102,8 +104,16 @@ def _tflite(path: Path) -> Callable[[np.ndarray], np.ndarray]:
         runner = Interpreter(str(path)).get_signature_runner("serving_default")
     except ValueError as error:
         raise CheckpointError(f"{path}: not a TFLite file of tfar ({str(error).splitlines()[0]})") from error
-    noise = "noise" in runner.get_input_details()
-    return lambda batch: runner(**_inputs(batch, noise))["restored"]
+    inputs = runner.get_input_details()
+    if "strength" in inputs:
+        side = int(inputs["image"]["shape"][1])
+        return lambda batch: np.stack([as_dejpeg(_of_app(runner), image, side) for image in batch])
+    return lambda batch: runner(**_inputs(batch, "noise" in inputs))["restored"]
+
+
+def _of_app(runner) -> Callable[[np.ndarray, float], np.ndarray]:
+    """A file of :func:`tfar.export.app.export_app` as a function for :func:`as_dejpeg`."""
+    return lambda image, strength: runner(image=image[None], strength=np.float32([[strength]]))["restored"][0]
 
 
 def _inputs(batch: np.ndarray, noise: bool) -> dict[str, np.ndarray]:

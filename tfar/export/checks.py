@@ -89,6 +89,35 @@ def check_onnx(content: bytes, serve, *, app: bool, noise: np.ndarray, name: str
     _check_pixels(restored, expected, ROUNDING, name)
 
 
+def check_app(
+    content: bytes,
+    network: "keras.Model",
+    output: str,
+    noise: list[np.ndarray],
+    *,
+    bytes_per_weight: int,
+    levels: float,
+    tile: int,
+    name: str,
+):
+    """Compare a TFLite file of :func:`tfar.export.app.export_app` with the network for RGB that it was made of.
+
+    Arguments and errors are those of :func:`check_tflite`; ``noise`` is what the file holds, ``(1, h, w, 1)`` or none.
+    """
+    import keras
+    from ai_edge_litert.interpreter import Interpreter
+
+    restore = Interpreter(model_content=content).get_signature_runner("serving_default")
+    image = example_inputs(tile, noise=False)["image"]
+    tensors = [pixels.to_float(image), *map(keras.ops.convert_to_tensor, noise)]
+    expected = pixels.to_uint8(network(tensors, training=False)[output]).numpy()
+    given = np.float32(image) / 255
+    _check_size(len(content), bytes_per_weight * network.count_params(), name)
+    for strength, target, most in ((1.0, expected, levels), (0.0, image, ROUNDING)):
+        restored = restore(image=given, strength=np.float32([[strength]]))["restored"]
+        _check_pixels(np.uint8(255 * restored), target, most, name)
+
+
 def example_inputs(side: int, noise: bool) -> dict[str, np.ndarray]:
     """A JPEG of a photograph as ``image``, uint8 ``(1, side, side, 3)``, and perhaps ``noise`` for it."""
     from PIL import Image
