@@ -11,5 +11,5 @@ setup(
         "tfar.export": ["web_page/*", "web_page/vendor/*"],
         "tfar.reports": ["templates/*"],
     },
-    exclude_package_data={presets: ["*/comparison.png"]},  # pictures for people who read the cards in the repository
+    exclude_package_data={presets: ["*/*.png"]},  # pictures for people who read the cards in the repository
 )

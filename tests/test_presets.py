@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras.src.backend.common import global_state
+from measure_screenshots import restored, screenshot
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
@@ -15,7 +16,7 @@ from skimage.metrics import peak_signal_noise_ratio
 import tfar
 from tfar import presets, recipes
 from tfar.errors import CheckpointError, ImageError
-from tfar.jpeg import compress
+from tfar.jpeg import compress, decode, encode
 from tfar.metrics.fidelity import psnr
 from tfar.models import build, call, channels
 from tfar.models.region_aware import region_aware, srgan_discriminator
@@ -332,6 +333,14 @@ def test_the_default_preset_helps_at_every_quality(photo, quality):
     original = getattr(data, photo)()[60:220, 100:300]
     jpeg = compress(original, quality)
     assert psnr(original, tfar.restore(jpeg)) > psnr(original, jpeg)
+
+
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+@pytest.mark.parametrize("quality", [30, 75, 90])
+def test_the_default_preset_does_not_harm_screenshots(quality, subsampling):
+    original = screenshot()
+    file = encode(original, quality, subsampling)
+    assert psnr(original, restored(tfar.Restorer(presets.DEFAULT), file)) > psnr(original, decode(file)) + 0.2
 
 
 def test_seeds_matter_to_the_one_to_many_preset_only(noise):
