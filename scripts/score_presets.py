@@ -27,14 +27,13 @@ from tfar.storage import write_atomically
 
 PHOTOS = ("astronaut", "coffee", "chelsea")
 QUALITY = 10
-EVALUATIONS = {
-    "general": (
-        "LIVE1 --protocol color --quality 10 20 30 40 50 60 75 85 95 --metrics psnr_rgb psnr ssim --gain psnr_rgb",
-        "LIVE1 Classic5 --protocol gray --quality 10 20 30 40 --weights WEIGHTS",
-        "LIVE1 --protocol double --quality 20 40 60 80 95 --metrics psnr psnr_b ssim --gain psnr",
-    ),
-}
+BLIND = (
+    "LIVE1 --protocol color --quality 10 20 30 40 50 60 75 85 95 --metrics psnr_rgb psnr ssim --gain psnr_rgb",
+    "LIVE1 Classic5 --protocol gray --quality 10 20 30 40 --weights WEIGHTS",
+    "LIVE1 --protocol double --quality 20 40 60 80 95 --metrics psnr psnr_b ssim --gain psnr",
+)
 OF_THE_PAPERS = ("LIVE1 BSDS500-val --quality 10 20 --protocol gray --weights WEIGHTS",)
+EVALUATIONS = {"general": BLIND, "tiny": BLIND}  # of the others: OF_THE_PAPERS
 
 
 def run(options):

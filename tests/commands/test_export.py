@@ -110,7 +110,15 @@ def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_page_is_served_until_ctrl_c(run, single_file, tmp_path, monkeypatch):
+@pytest.fixture
+def ctrl_c():
+    """The handler of Ctrl-C, which processes in a shell's background are started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_page_is_served_until_ctrl_c(run, single_file, tmp_path, monkeypatch, ctrl_c):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
