@@ -14,7 +14,7 @@ from tfar.training.runs import Run
         (["--set", "base.data.patch=many"], "base.data.patch"),
         (["--set", "base.data.patch"], "'base.data.patch'"),
         (["--set", "base.data.patch=0"], "data.patch"),
-        (["--recipe", "huge"], "unknown recipe 'huge'; known: paper, general, gpu, cpu, demo"),
+        (["--recipe", "huge"], "unknown recipe 'huge'; known: paper, general, tiny, gpu, cpu, demo"),
         (["--strategy", "several"], "'several'"),
     ],
 )

@@ -35,9 +35,8 @@ def test_pictures_have_flat_parts_and_sharp_edges():
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_their_share_of_the_patches(share):
-    assert np.mean([is_drawn(patch) for patch in originals(drawn=share)]) == pytest.approx(
-        share, abs=0.15 * (share % 1 > 0)
-    )
+    found = np.mean([is_drawn(patch) for patch in originals(drawn=share)])
+    assert found == pytest.approx(share, abs=0.15 * (share > 0))  # a few cut nothing but a plain part
 
 
 def test_held_out_patches_are_of_photographs():

@@ -164,7 +164,7 @@ def test_jpeg_and_ssim_are_those_of_the_restoration_and_of_its_jpeg():
     batch = batch_for(recipe, noise=True)
     x, original = batch
     aligned = np.sum(~x["offset"].any(axis=1))
-    assert 2 < aligned < 11
+    assert 0 < aligned < 12
     trainer = Trainer(recipe)
     trainer.begin(recipe.phases[0])
     jpeg = pixels.to_float(x["jpeg"])
