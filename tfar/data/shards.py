@@ -1,8 +1,8 @@
 """Shards: a folder of photographs packed into a few large files, in which every photograph can be read by its number.
 
-photos-00003-of-00016.tfrecord   TFRecords of ``tf.train.Example``: ``image/encoded``, the bytes of its file as they
-                                 are, ``image/filename``, ``image/height`` and ``image/width`` (upright)
-index.npy                        a row per photograph (:data:`ROW`): where its bytes lie, their CRC-32 and its size
+- ``photos-00003-of-00016.tfrecord``: TFRecords of ``tf.train.Example``: ``image/encoded``, the bytes of its file as
+  they are, ``image/filename``, ``image/height`` and ``image/width`` (upright);
+- ``index.npy``: a row per photograph (:data:`ROW`): where its bytes lie, their CRC-32 and its size.
 
 Any reader of TFRecords can go through the shards. tfar reads single photographs at their place, without TensorFlow;
 the index is mapped into memory, not read, so it may be larger than that.
