@@ -139,9 +139,11 @@ def test_two_workers_over_loopback_train_one_run(tmp_path):
     )
     assert alone.returncode == 0, alone.stderr[-3000:]
     assert generator_weights(tmp_path / "run")
-    for together, single in zip(generator_weights(tmp_path / "run"), generator_weights(tmp_path / "alone")):
-        # Adam moves a weight whose gradient is next to zero by its rate to either side, so a few may differ
-        assert np.mean(np.abs(together - single) < 5 * TOLERANCE) > 0.95
+    for together, single in zip(*(generator_weights(tmp_path / name, epochs=1) for name in ("run", "alone"))):
+        np.testing.assert_allclose(together, single, atol=TOLERANCE)
+    for together, single in zip(*(generator_weights(tmp_path / name) for name in ("run", "alone"))):
+        # Adam moves a weight whose gradient is next to zero by its rate to either side, so a few differ
+        assert np.mean(np.abs(together - single) < 25 * TOLERANCE) > 0.95
 
 
 KILLED = """
