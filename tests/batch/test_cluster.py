@@ -27,9 +27,8 @@ from tfar.errors import TfarError
 ray = pytest.importorskip("ray", reason="needs Ray")
 from tfar.batch import cluster  # noqa: E402
 
-pytestmark = (
-    pytest.mark.slow
-)  # 25 s alone; beside other tests Ray's first node did not start in its 30 s, twice of twice
+# 25 s alone; beside other tests Ray's first node twice did not start within its 30 s
+pytestmark = pytest.mark.slow
 
 PHOTO = data.astronaut()
 DIALS = {
