@@ -141,9 +141,9 @@ def test_two_workers_over_loopback_train_one_run(tmp_path):
     assert generator_weights(tmp_path / "run")
     for together, single in zip(*(generator_weights(tmp_path / name, epochs=1) for name in ("run", "alone"))):
         np.testing.assert_allclose(together, single, atol=TOLERANCE)
-    for together, single in zip(*(generator_weights(tmp_path / name) for name in ("run", "alone"))):
-        # Adam moves a weight whose gradient is next to zero by its rate to either side, so a few differ
-        assert np.mean(np.abs(together - single) < 25 * TOLERANCE) > 0.95
+    ends = [np.concatenate([w.ravel() for w in generator_weights(tmp_path / name)]) for name in ("run", "alone")]
+    # Adam moves a weight whose gradient is next to zero by its rate to either side, so a few differ
+    assert np.mean(np.abs(np.subtract(*ends)) < 25 * TOLERANCE) > 0.98
 
 
 KILLED = """
