@@ -8,7 +8,6 @@ scripts/score_presets.py's. The weights are rounded to float16, which halves the
 
 import argparse
 import dataclasses
-import hashlib
 import io
 import json
 import sys
@@ -31,8 +30,7 @@ def run(options):
     recipe = dataclasses.replace(trained.recipe, data=dataclasses.replace(trained.recipe.data, source="photos"))
     write_atomically(folder / "recipe.json", lambda part: part.write_text(recipes.to_json(recipe)))
     write_atomically(folder / "model.keras", lambda part: store(trained.network(), part))
-    digest = hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest()
-    noted = json.dumps({"model_sha256": digest}) + "\n"
+    noted = json.dumps({"model_sha256": presets.digest(folder / "model.keras")}) + "\n"
     write_atomically(folder / "metrics.json", lambda part: part.write_text(noted))
     print(folder)
     return 0

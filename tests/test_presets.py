@@ -82,6 +82,14 @@ def test_package_exports_do_not_depend_on_the_order_of_use(shelf):
         tfar.restorer
 
 
+def test_a_network_is_called_by_its_preset_its_run_or_its_file(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "mine-1.5.keras").touch()
+    for given, called in (("a", "a"), ("mine-1.5.keras", "mine-1.5"), (".", tmp_path.name)):
+        assert presets.title(presets.model_file(given)) == called
+
+
 def test_load_by_name_by_folder_and_by_file(shelf, fused_model, noise):
     jpeg = np.float32(noise(9, 7)[None]) / 127.5 - 1
     for name in ("a", shelf / "a", str(shelf / "a"), shelf / "a" / "model.keras"):

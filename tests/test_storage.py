@@ -3,7 +3,7 @@ import resource
 
 import pytest
 
-from tfar.storage import cache_folder, remove_leftovers, remove_parts, save_weights, write_atomically
+from tfar.storage import cache_folder, remove_parts, save_weights, write_atomically
 
 
 def names(folder):
@@ -160,7 +160,7 @@ def test_what_killed_processes_left_of_a_file_is_removed(tmp_path):
     [mine] = parts
     mine.with_name(mine.name.replace(str(os.getpid()), "1234")).write_text("half")
     mine.with_name(mine.name.replace("[model]", "other")).write_text("of another file")
-    remove_parts(tmp_path / "[model]")
+    remove_parts(tmp_path, "[model]")
     assert names(tmp_path) == [mine.name.replace("[model]", "other"), "[model]"]
 
 
@@ -190,6 +190,6 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path):
     for name in (".part-1-0-a.txt", ".old-2-0-a.txt", "part-a.txt", ".parts"):
         old_file(tmp_path / name)
     old_folder(tmp_path / ".part-3-0-model")
-    remove_leftovers(tmp_path)
+    remove_parts(tmp_path)
     assert names(tmp_path) == [".parts", "part-a.txt"]
-    remove_leftovers(tmp_path / "absent")
+    remove_parts(tmp_path / "absent")

@@ -76,7 +76,7 @@ def model_file(name: str | Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     expected = _expected_digest(path)
-    if expected and _digest(path.resolve(), path.stat().st_mtime_ns) != expected:
+    if expected and digest(path) != expected:
         raise CheckpointError(f"{path}: damaged or changed, its SHA-256 is not that of metrics.json beside it")
     return path
 
@@ -94,6 +94,16 @@ def _expected_digest(path: Path) -> str | None:
         return Metrics.model_validate_json(path.with_name("metrics.json").read_bytes()).model_sha256
     except (OSError, ValueError):
         return None
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal; kept until the file changes."""
+    return _digest(file.resolve(), file.stat().st_mtime_ns)
+
+
+def title(file: Path) -> str:
+    """What to call the network of a ``.keras`` file: its preset or run, whose file is ``model.keras``, or the file."""
+    return file.resolve().parent.name if file.name == "model.keras" else file.stem
 
 
 @functools.lru_cache(maxsize=16)

@@ -45,21 +45,20 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
         _remove(part)
 
 
-def remove_parts(path: Path):
-    """Remove what killed processes have left of a file that no process writes any more."""
-    for part in path.parent.glob(f".part-*-{glob.escape(_own(path))}"):
-        _remove(part)
+def remove_parts(folder: str | Path, name: str = ""):
+    """Remove what killed processes have left in a folder: of the file of a name, or of all that it holds.
+
+    No process may be writing what is meant.
+    """
+    own = f"-{glob.escape(_own(Path(name)))}" if name else ""
+    for prefix in (".part-", ".old-"):
+        for part in Path(folder).glob(f"{prefix}*{own}"):
+            _remove(part)
 
 
 def _own(path: Path) -> str:
     """What tells a file from the others of its folder, and is no longer than names may be with what is put before."""
     return f"{zlib.crc32(os.fsencode(path.name)):08x}-{path.name[-40:]}"
-
-
-def remove_leftovers(folder: str | Path):
-    """Remove the parts that killed processes have left in a folder, in which no other process may write now."""
-    for path in [*Path(folder).glob(".part-*"), *Path(folder).glob(".old-*")]:
-        _remove(path)
 
 
 def _remove(path: Path):

@@ -65,6 +65,14 @@ def test_rows_are_the_scores_of_every_image_model_protocol_and_quality(folder):
         assert row.bpp == trial.bpp
 
 
+def test_a_dataset_has_the_name_that_its_folder_is_given_by(folder, tmp_path, monkeypatch):
+    (tmp_path / "LIVE1").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for given, name in ((tmp_path / "LIVE1", "LIVE1"), (Path("."), "photos"), (Path("../LIVE1/"), "LIVE1")):
+        rows, _ = run([Counting()], given)
+        assert {row.dataset for row in rows} == {name}
+
+
 def test_scores_come_from_the_cache_the_second_time(folder, tmp_path):
     cache, model = Cache(tmp_path / "cache"), Counting()
     first, _ = run([model], folder, cache=cache)

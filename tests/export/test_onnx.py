@@ -16,6 +16,7 @@ from tfar.restoration.restorer import Restorer
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+from measure_app_tiles import in_tiles  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +67,6 @@ def test_images_are_restored_as_by_the_restorer(exported, fused_model, noise, si
     assert largest_difference(images, expected) > 1
 
 
-def as_app(run, image, side, overlap):
-    """Restore an image as apps do: in tiles at any offset, of the image with its border repeated."""
-    height, width = image.shape[:2]
-    padded = np.pad(image, ((overlap, overlap + side), (overlap, overlap + side), (0, 0)), mode="edge")
-    step, result = side - 2 * overlap, np.empty_like(image)
-    for top in range(0, height, step):
-        for left in range(0, width, step):
-            tile = np.float32(padded[top : top + side, left : left + side]).transpose(2, 0, 1)[None] / 255
-            [restored] = run(None, {"image": tile})
-            levels = np.uint8(np.rint(255 * restored[0].transpose(1, 2, 0)))[overlap:-overlap, overlap:-overlap]
-            result[top : top + step, left : left + step] = levels[: height - top, : width - left]
-    return result
-
-
 @pytest.fixture(scope="module")
 def app(single_model, tmp_path_factory):
     """A single network's ONNX file for apps, open."""
@@ -92,7 +79,7 @@ def app(single_model, tmp_path_factory):
 @pytest.mark.parametrize(("side", "overlap"), [(95, 17), (80, 13)])
 def test_apps_get_the_image_of_the_restorer_in_tiles_off_the_grid(app, single_model, side, overlap):
     image = jpeg(data.coffee()[:128, :160], 20)
-    restored = as_app(app.run, image, side, overlap)
+    restored = in_tiles(app, image, side, overlap)
     inner = np.s_[16:-16, 16:-16]  # its border is repeated, and not the image's end any more
     expected = Restorer(single_model)(image)
     assert largest_difference(restored[inner], expected[inner]) <= 1

@@ -142,7 +142,7 @@ class Worker:
             with contextlib.suppress(ImageError, OSError):
                 path = Path(self._target.url, target)
                 check_links(Path(self._target.url), path)
-                remove_parts(path)
+                remove_parts(path.parent, path.name)
 
     def _through(self, source: str, written: Place) -> dict[str, Any]:
         """Restores a picture, by files on this machine where it comes from a store or goes to one."""

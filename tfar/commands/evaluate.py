@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import os
 from pathlib import Path
 
 from tfar import backend
@@ -161,7 +162,7 @@ def _evaluate_candidates(options) -> int:
     texts = []
     for folder, protocol, factor in itertools.product(options.folders, options.protocol, options.quality):
         found = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)
-        title = f"{Path(folder).resolve().name}, {protocol}, QF {factor}, {options.candidates} candidates"
+        title = f"{Path(os.path.abspath(folder)).name}, {protocol}, QF {factor}, {options.candidates} candidates"
         texts.append(f"**{title}**\n\n{tables.candidates(found)}")
     print_tables("\n\n".join(texts))
     return 0

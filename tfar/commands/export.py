@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import hashlib
 import tempfile
 import webbrowser
 from pathlib import Path
@@ -114,7 +113,8 @@ def run(options: argparse.Namespace) -> int:
             _write_tflite(options, model, output, served, targets["tflite"])
         if "web" in options.format:
             how = {"quantize": options.quantize or "dynamic", "tile": options.tile or TILE}
-            export_web(served, targets["web"], preset=Path(options.preset).stem, version=__version__, **how)
+            name = presets.title(presets.model_file(options.preset))
+            export_web(served, targets["web"], preset=name, version=__version__, **how)
         if "onnx" in options.format:
             export_onnx(served, targets["onnx"], io=options.io or "image")
     print(*written, sep="\n")
@@ -152,9 +152,9 @@ def _about(preset: str, output: str) -> dict[str, Any]:
     """What a file says of its network; of networks that are no presets, neither qualities nor licence may be known."""
     file = presets.model_file(preset)
     known = {
-        "preset": file.parent.name if file.name == "model.keras" else file.stem,
+        "preset": presets.title(file),
         "layer": output,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "sha256": presets.digest(file),
         "tfar": __version__,
         "qualities": presets.qualities(preset),
         "licence": LICENCE if preset in presets.names() else None,

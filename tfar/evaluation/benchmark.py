@@ -121,7 +121,7 @@ def evaluate(
         ImageError: when a folder is missing or holds no images.
         TfarError: when two models or two folders have the same name.
     """
-    roots = [Path(folder).resolve() for folder in folders]
+    roots = [Path(os.path.abspath(folder)) for folder in folders]
     if len({root.name for root in roots}) < len(roots):
         raise TfarError(f"two folders have the same name: {', '.join(map(str, roots))}")
     jobs = [

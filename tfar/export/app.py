@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfar import pixels
-from tfar.export.checks import check_app
+from tfar.export.checks import check_app, example_noise
 from tfar.export.mobile_gpu import mobile_gpu_form, weighted_sum
 from tfar.export.tflite import QUANTIZATIONS, calibration_images, converted, described
 from tfar.models import channels, input_names, rgb_form
@@ -57,9 +57,7 @@ def export_app(
     import tensorflow as tf
 
     form = mobile_gpu_form(keras.Model(model.inputs, {output: model.output[output]}), tile)
-    half = -(-tile // 2)
-    noise = np.random.default_rng(0).standard_normal((1, half, half, 1), dtype=np.float32)
-    constants = [noise] if "noise" in input_names(model) else []
+    constants = [example_noise(tile, tile)] if "noise" in input_names(model) else []
 
     def serve(image, strength):
         given = 2.0 * image - 1.0

@@ -126,10 +126,12 @@ def example_inputs(side: int, noise: bool) -> dict[str, np.ndarray]:
     file = io.BytesIO()
     Image.fromarray(data.astronaut()).resize((side, side)).save(file, "JPEG", quality=20)
     given = {"image": np.asarray(Image.open(file))[None]}
-    if noise:
-        half = -(-side // 2)
-        given["noise"] = np.random.default_rng(0).standard_normal((1, half, half, 1), dtype="float32")
-    return given
+    return given | ({"noise": example_noise(side, side)} if noise else {})
+
+
+def example_noise(height: int, width: int) -> np.ndarray:
+    """What a one-to-many network takes with an image, always the same: float32 ``(1, ceil(H/2), ceil(W/2), 1)``."""
+    return np.random.default_rng(0).standard_normal((1, -(-height // 2), -(-width // 2), 1), dtype=np.float32)
 
 
 def _check_size(written: int, expected: float, name: str):

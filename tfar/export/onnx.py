@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfar.errors import TfarError
-from tfar.export.checks import check_onnx
+from tfar.export.checks import check_onnx, example_noise
 from tfar.pixels import BT601_LUMA
 from tfar.quantization import BLOCK
 from tfar.storage import write_atomically
@@ -46,7 +46,7 @@ def export_onnx(saved_model: str | Path, file: str | Path, *, io: str = "image")
     source = tf.saved_model.load(saved_model)
     serve = source.signatures["serving_default"]
     specs = [spec for _, spec in sorted(serve.structured_input_signature[1].items())]
-    drawn = np.random.default_rng(0).standard_normal((1, NOISE_SIDE, NOISE_SIDE, 1), dtype=np.float32)
+    drawn = example_noise(2 * NOISE_SIDE, 2 * NOISE_SIDE)
     if io == "app":
         signature = [tf.TensorSpec((1, 3, None, None), tf.float32, name="image")]
         function = _for_apps(serve, drawn if len(specs) > 1 else None)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfar import backend
-from tfar.export.checks import ROUNDING, check_tflite
+from tfar.export.checks import ROUNDING, check_tflite, example_noise
 from tfar.storage import write_atomically
 
 
@@ -75,7 +75,10 @@ def export_tflite(
     source = tf.saved_model.load(saved_model)
     serve = source.signatures["serving_default"]
     takes_noise = "noise" in serve.structured_input_signature[1]
-    samples = [{"image": image} | _noise(image, takes_noise) for image in calibration_images(calibration, tile)]
+    samples = [
+        {"image": image} | ({"noise": example_noise(*image.shape[1:3])} if takes_noise else {})
+        for image in calibration_images(calibration, tile)
+    ]
     if tile:
         with tempfile.TemporaryDirectory() as folder:
             _fix_size(source, tile, folder)
@@ -116,13 +119,6 @@ def calibration_images(patches: np.ndarray | None, tile: int | None) -> list[np.
         count, 1, rows * patches.shape[1], columns * patches.shape[2], 3
     )
     return list(images[:, :, :tile, :tile])
-
-
-def _noise(image: np.ndarray, takes_noise: bool) -> dict[str, np.ndarray]:
-    if not takes_noise:
-        return {}
-    height, width = (-(-side // 2) for side in image.shape[1:3])
-    return {"noise": np.random.default_rng(0).standard_normal((1, height, width, 1), dtype=np.float32)}
 
 
 def _fix_size(source, tile: int, folder: str):

@@ -460,7 +460,7 @@ def _efficient(
 _BASE_TERMS = {"mse": 1.0, "edge": 1.0}
 _TEXTURE_TERMS = {"mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
 _RELATIVE_TERMS = {"relative_mse": 1.0, "edge": 0.1}
-_RELATIVE_TEXTURE_TERMS = {"relative_mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
+_RELATIVE_TEXTURE_TERMS = {"relative_mse": 1.0, "perceptual": 5e-8, "texture": 1e-11, "adversarial": 1e-3}
 _FADING = ("perceptual", "texture", "adversarial")
 _EVERY_JPEG = Data(
     quality=(5, 95),

@@ -4,7 +4,6 @@
 memory behind, so it is done in a process of its own.
 """
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -28,9 +27,8 @@ def network_file(model_file: Path, *, eight_bit: bool) -> Path:
         CheckpointError: naming the ``.keras`` file, when it cannot be converted.
         TfarError: when the cache folder cannot be written.
     """
-    digest = hashlib.sha256(model_file.read_bytes()).hexdigest()
     folder = cache_folder("networks")
-    file = folder / f"{digest}-{'8bit' if eight_bit else 'float32'}-{FORMAT}.tflite"
+    file = folder / f"{presets.digest(model_file)}-{'8bit' if eight_bit else 'float32'}-{FORMAT}.tflite"
     if not file.is_file():
         _check_folder(folder)
         command = [sys.executable, "-m", "tfar.restoration.converted", str(model_file), str(file), str(int(eight_bit))]

@@ -110,7 +110,7 @@ def choose(model: Any, kind: str | None, exact: bool) -> Engine:
         network = presets.load(model)  # where the file is at fault, so does this
         logger.warning("Keras computes the network, without LiteRT: %s", error)
         return KerasEngine(network)
-    return _litert(file, source.parent.name if source.name == "model.keras" else source.stem, os.getpid())
+    return _litert(file, presets.title(source), os.getpid())
 
 
 class KerasEngine:

@@ -30,7 +30,7 @@ from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build, call, channels, input_names
 from tfar.recipes import Data, Phase, Recipe
-from tfar.storage import load_weights, remove_leftovers, save_weights, write_atomically
+from tfar.storage import load_weights, remove_parts, save_weights, write_atomically
 from tfar.training.distribution import (
     barrier,
     batches,
@@ -120,8 +120,8 @@ class Run:
         strategy = strategy or choose_strategy()
         self.check()
         if is_chief(strategy):
-            remove_leftovers(self.folder)
-            remove_leftovers(self.folder / "checkpoints")
+            remove_parts(self.folder)
+            remove_parts(self.folder / "checkpoints")
             write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
         stop = StopAfter(minutes)
         while True:
