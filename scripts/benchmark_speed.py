@@ -4,7 +4,10 @@
     python scripts/benchmark_speed.py LIVE1 --preset general --threads 1 2
 
 The middle of every image is coded as a colour JPEG and restored, by each engine and number of threads in a process of
-its own: `keras` (float32), `keras bfloat16`, `litert` (float32) and `litert 8-bit` (weights in 8 bits). Columns:
+its own: `keras` (float32), `keras bfloat16`, `litert` (float32), `litert 8-bit` (weights in 8 bits), and the same
+weights in other runtimes, in float32: `onnxruntime` and `openvino`, which compute the ONNX file that `tfar export`
+writes, and `pytorch`, Keras on PyTorch through torch.compile. What these need is installed by `pip install "tfar[onnx]"
+openvino torch`; one that is not there is left out. Columns:
 
 - CPU-s/MP: processor seconds per megapixel, after a first image that is not counted; MP/s: by the clock, so measure on
   an idle machine;
@@ -19,6 +22,8 @@ LiteRT in float32 on one core. Linux only.
 """
 
 import argparse
+import csv
+import importlib.util
 import json
 import os
 import re
@@ -35,7 +40,8 @@ from tfar.cli import exit_code
 from tfar.commands.arguments import positive, quality
 from tfar.errors import TfarError
 
-KINDS = ("keras", "keras bfloat16", "litert", "litert 8-bit")
+KINDS = ("keras", "keras bfloat16", "litert", "litert 8-bit", "onnxruntime", "openvino", "pytorch")
+PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "pytorch": "torch"}
 
 
 def run(options):
@@ -55,28 +61,44 @@ def run(options):
     megapixels = sum(image.shape[0] * image.shape[1] for image in given[1:]) / 1e6
     rate = convolution_rate()
     print(f"{len(given)} images at QF {options.quality}, {rate / 1e9:.1f} G multiplications per core and second\n")
-    print(f"| preset | engine | threads | CPU-s/MP | MP/s | start | peak, MB | {' | '.join(metrics)} | difference |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |" + " ---: |" * (len(metrics) + 1))
+    columns = ("preset", "engine", "threads", "CPU-s/MP", "MP/s", "start", "peak, MB", *metrics, "difference")
+    print(f"| {' | '.join(columns)} |\n| --- | --- |{' ---: |' * (len(columns) - 2)}")
+    rows: list[tuple] = []
+
+    def add(*row):
+        rows.append(row)
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npz"
         np.savez(file, *given)
         for preset in options.preset or presets.names():
-            print(f"| {preset} | floor | 1 | {multiplications(presets.load(preset)) * 1e6 / rate:.2f} |", flush=True)
+            add(preset, "floor", 1, f"{multiplications(presets.load(preset)) * 1e6 / rate:.2f}")
             expected = None
-            for kind in options.engine:
+            for kind in filter(installed, options.engine):
                 for threads in options.threads:
                     row, restored = measured(preset, kind, threads, file)
                     expected = restored if expected is None else expected
                     scores = [score(metrics, *pair) for pair in zip(originals, restored)]
-                    means = " | ".join(f"{np.mean([s[name] for s in scores]):.4f}" for name in metrics)
-                    largest = max(int(np.abs(np.int16(a) - b).max()) for a, b in zip(restored, expected))
-                    print(
-                        f"| {preset} | {kind} | {threads} | {row['cpu'] / megapixels:.2f} |"
-                        f" {megapixels / row['clock']:.2f} | {row['start']:.2f} | {row['peak'] >> 20} | {means} |"
-                        f" {largest} |",
-                        flush=True,
+                    add(
+                        preset,
+                        kind,
+                        threads,
+                        f"{row['cpu'] / megapixels:.2f}",
+                        f"{megapixels / row['clock']:.2f}",
+                        f"{row['start']:.2f}",
+                        row["peak"] >> 20,
+                        *(f"{np.mean([s[name] for s in scores]):.4f}" for name in metrics),
+                        max(int(np.abs(np.int16(a) - b).max()) for a, b in zip(restored, expected)),
                     )
+    if options.csv:
+        with open(options.csv, "w", newline="", encoding="utf-8") as csv_file:
+            csv.writer(csv_file, lineterminator="\n").writerows([columns, *rows])
     return 0
+
+
+def installed(kind: str) -> bool:
+    return kind not in PACKAGES or importlib.util.find_spec(PACKAGES[kind]) is not None
 
 
 def middle(image: np.ndarray, size: int) -> np.ndarray:
@@ -91,8 +113,11 @@ def measured(preset: str, kind: str, threads: int, file: Path) -> tuple[dict, li
         from tfar.restoration.converted import network_file
 
         network_file(presets.model_file(preset), eight_bit=kind == "litert 8-bit")
+    if kind in ("onnxruntime", "openvino"):
+        export(preset, onnx_file(file, preset))
     command = [sys.executable, __file__, "--measure", preset, kind, str(threads), str(file), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    backend = {"KERAS_BACKEND": "torch"} if kind == "pytorch" else {}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **backend})
     if done.returncode:
         raise TfarError(f"{preset}, {kind}: {done.stderr.strip().splitlines()[-1]}")
     with np.load(target, allow_pickle=False) as arrays:
@@ -102,14 +127,16 @@ def measured(preset: str, kind: str, threads: int, file: Path) -> tuple[dict, li
 def measure(preset: str, kind: str, threads: int, file: str, target: str):
     """What such a process does; nothing but the engine and NumPy is in its memory."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    from tfar.restoration import engines
-    from tfar.restoration.restorer import Restorer
-
     with np.load(file, allow_pickle=False) as arrays:
         images = list(arrays.values())
-    engines.eight_bit_weights = lambda: kind == "litert 8-bit"
-    model = bfloat16(preset) if kind == "keras bfloat16" else preset
-    restorer = Restorer(model, engine=kind.split()[0])
+    if kind == "onnxruntime":
+        restorer = by_onnxruntime(onnx_file(Path(file), preset), threads)
+    elif kind == "openvino":
+        restorer = by_openvino(onnx_file(Path(file), preset), threads)
+    elif kind == "pytorch":
+        restorer = by_pytorch(preset, threads)
+    else:
+        restorer = by_tfar(preset, kind)
     restored = [restorer(images[0])]
     start, clock = time.process_time(), time.perf_counter()
     restored += [restorer(image) for image in images[1:]]
@@ -117,6 +144,72 @@ def measure(preset: str, kind: str, threads: int, file: str, target: str):
     row["peak"] = int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
     np.savez(target, *restored)
     print(json.dumps(row))
+
+
+def by_tfar(preset: str, kind: str):
+    from tfar.restoration import engines
+    from tfar.restoration.restorer import Restorer
+
+    engines.eight_bit_weights = lambda: kind == "litert 8-bit"
+    return Restorer(bfloat16(preset) if kind == "keras bfloat16" else preset, engine=kind.split()[0])
+
+
+def onnx_file(images: Path, preset: str) -> Path:
+    return images.with_name(f"{preset}.onnx")
+
+
+def export(preset: str, file: Path):
+    """A preset as the ONNX file that ``tfar export`` writes, once."""
+    from tfar.export.onnx import export_onnx
+    from tfar.export.saved_model import export_saved_model
+    from tfar.models import main_output
+
+    if not file.exists():
+        model = presets.load(preset)
+        saved_model = file.with_suffix("")
+        export_saved_model(model, saved_model, output=main_output(model))
+        export_onnx(saved_model, file)
+
+
+def by_onnxruntime(file: Path, threads: int):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    return lambda image: session.run(["restored"], requests(image, names))[0][0]
+
+
+def by_openvino(file: Path, threads: int):
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    compiled = openvino.compile_model(file, "CPU", settings)
+    names = [value.any_name for value in compiled.inputs]
+    return lambda image: compiled(requests(image, names))["restored"][0]
+
+
+def requests(image: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    given = {"image": image[None]}
+    if "noise" in names:
+        shape = (1, *(-(-side // 2) for side in image.shape[:2]), 1)
+        given["noise"] = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    return given
+
+
+def by_pytorch(preset: str, threads: int):
+    """Keras on PyTorch, whose step torch.compile has compiled."""
+    import torch
+
+    from tfar.restoration import engines
+    from tfar.restoration.restorer import Restorer
+
+    torch.set_num_threads(threads)
+    model = presets.load(preset)
+    restorer = Restorer(model, engine="keras")
+    engines._network(model, "fused" if restorer.layered else "image").jit_compile = True  # kept by the engine
+    return restorer
 
 
 def bfloat16(preset: str):
@@ -203,5 +296,6 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=positive, nargs="+", default=[1], metavar="N")
     parser.add_argument("--quality", type=quality, default=10, metavar="QF")
     parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images only")
+    parser.add_argument("--csv", metavar="FILE", help="write the rows there, too")
     parser.add_argument("--size", type=positive, default=512, metavar="N", help="side of what is taken of an image")
     sys.exit(exit_code(run, parser.parse_args()))

@@ -3,7 +3,9 @@
     python scripts/measure_grid.py LIVE1 --preset general --quality 10 40 75
 
 Every image is coded (colour, 4:2:0) and restored as it is and with its first rows and columns cut off, at several
-offsets. Both are scored on the same pixels, 16 from the borders: PSNR on luma, the mean over images and offsets.
+offsets: by the network, which takes the picture's corner for the grid's, and as `tfar restore` does it, which looks for
+the grid in the pixels first. All are scored on the same pixels, 16 from the borders: PSNR on luma, the mean over images
+and offsets.
 """
 
 import argparse
@@ -27,12 +29,13 @@ def run(options):
     from tfar.metrics.fidelity import psnr
     from tfar.pixels import studio_luma
     from tfar.restoration.restorer import Restorer
+    from tfar.traces import find_trace
     from tfar.training.region_aware import network_of
 
     restore = Restorer(network_of(options.preset), options.layer)
     files = image_files(Path(options.folder))[: options.limit]
-    print(f"| {options.preset}, {len(files)} images | JPEG | on the grid | off the grid | loss |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print(f"| {options.preset}, {len(files)} images | JPEG | on the grid | off the grid | loss | grid found | loss |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for factor in options.quality:
         scores = []
         for file in files:
@@ -40,11 +43,18 @@ def run(options):
             whole = restore(trial.jpeg)
             for top, left in OFFSETS:
                 inner = np.s_[top + BORDER : -BORDER, left + BORDER : -BORDER]
-                cropped = restore(trial.jpeg[top:, left:])[BORDER:-BORDER, BORDER:-BORDER]
+                crop = trial.jpeg[top:, left:]
+                trace = find_trace(crop)
+                found = restore(crop, offset=trace.offset if trace else (0, 0))
+                compared = (
+                    trial.jpeg[inner],
+                    whole[inner],
+                    *(i[BORDER:-BORDER, BORDER:-BORDER] for i in (restore(crop), found)),
+                )
                 original = studio_luma(trial.original[inner])
-                scores.append([psnr(original, studio_luma(i)) for i in (trial.jpeg[inner], whole[inner], cropped)])
-        jpeg, on, off = np.mean(scores, axis=0)
-        print(f"| QF {factor} | {jpeg:.2f} | {on:.2f} | {off:.2f} | {on - off:.3f} |")
+                scores.append([psnr(original, studio_luma(image)) for image in compared])
+        jpeg, on, off, aligned = np.mean(scores, axis=0)
+        print(f"| QF {factor} | {jpeg:.2f} | {on:.2f} | {off:.2f} | {on - off:.3f} | {aligned:.2f} | {on - aligned:.3f} |")
     return 0
 
 
