@@ -54,7 +54,9 @@ def run(options):
                 original = studio_luma(trial.original[inner])
                 scores.append([psnr(original, studio_luma(image)) for image in compared])
         jpeg, on, off, aligned = np.mean(scores, axis=0)
-        print(f"| QF {factor} | {jpeg:.2f} | {on:.2f} | {off:.2f} | {on - off:.3f} | {aligned:.2f} | {on - aligned:.3f} |")
+        print(
+            f"| QF {factor} | {jpeg:.2f} | {on:.2f} | {off:.2f} | {on - off:.3f} | {aligned:.2f} | {on - aligned:.3f} |"
+        )
     return 0
 
 

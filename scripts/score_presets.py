@@ -6,7 +6,7 @@
 DATA is a folder with LIVE1, Classic5 and BSDS500-val, folders of originals; WEIGHTS one with those of LPIPS
 (scripts/perceptual_weights.py). metrics.json, which has the SHA-256 of model.keras (scripts/store_preset.py), gets
 
-- ``evaluations``: for each ``tfar evaluate`` of :data:`EVALUATIONS` its ``command``, and the ``means`` and ``gains``
+- ``evaluations``: for each ``tfar evaluate`` of :data:`ENDINGS` its ``command``, and the ``means`` and ``gains``
   that it prints;
 - ``bundled``: the PSNR over RGB, in dB, of a part of three photographs of the scikit-image wheel as a colour JPEG
   (4:2:0) of quality 10, and of its restoration. Everybody has these photographs, so the tests compute it again.
@@ -28,12 +28,21 @@ from tfar.storage import write_atomically
 PHOTOS = ("astronaut", "coffee", "chelsea")
 QUALITY = 10
 BLIND = (
-    "LIVE1 --protocol color --quality 10 20 30 40 50 60 75 85 95 --metrics psnr_rgb psnr ssim --gain psnr_rgb",
+    "LIVE1 --protocol color --quality 10 20 30 40 50 60 75 85 95 --metrics psnr_rgb psnr ssim lpips --gain psnr_rgb"
+    " --weights WEIGHTS",
+    "LIVE1 --protocol color-444 --quality 10 40 75 95 --metrics psnr_rgb --gain psnr_rgb",
     "LIVE1 Classic5 --protocol gray --quality 10 20 30 40 --weights WEIGHTS",
     "LIVE1 --protocol double --quality 20 40 60 80 95 --metrics psnr psnr_b ssim --gain psnr",
 )
-OF_THE_PAPERS = ("LIVE1 BSDS500-val --quality 10 20 --protocol gray --weights WEIGHTS",)
-EVALUATIONS = {"general": BLIND, "tiny": BLIND}  # of the others: OF_THE_PAPERS
+OF_ONE_QUALITY = (
+    "LIVE1 BSDS500-val Classic5 --protocol gray --quality 10 20 --weights WEIGHTS",
+    "LIVE1 --protocol color --quality 10 --weights WEIGHTS",
+)
+OF_SEVERAL = (
+    "LIVE1 BSDS500-val Classic5 --protocol gray --quality 10 20 30 40 --weights WEIGHTS",
+    "LIVE1 --protocol color --quality 10 20 30 40 --weights WEIGHTS",
+)
+ENDINGS = {"-q10": OF_ONE_QUALITY, "-q10-40": OF_SEVERAL}  # of the presets' names; the others are blind
 
 
 def run(options):
@@ -43,7 +52,7 @@ def run(options):
         file = presets.model_file(name).with_name("metrics.json")
         noted = json.loads(file.read_text()) | {"bundled": bundled(name)}
         if not options.bundled_only:
-            commands = EVALUATIONS.get(name, OF_THE_PAPERS)
+            [commands] = [found for ending, found in ENDINGS.items() if name.endswith(ending)] or [BLIND]
             noted["evaluations"] = [evaluated(name, command, options.data, options.weights) for command in commands]
         write_atomically(file, lambda part, noted=noted: part.write_text(json.dumps(noted, indent=1) + "\n"))
         print(f"{file}: {json.dumps(noted['bundled'])}")

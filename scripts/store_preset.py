@@ -1,7 +1,9 @@
 """Store a trained run as a preset: its network, with weights in 16 bits, and its recipe.
 
     python scripts/store_preset.py runs/general general
+    python scripts/store_preset.py runs/base general --texture runs/texture --mask '{"threshold": 2, "feather": 5}'
 
+The second form fuses the networks of two trainings, region-aware.base and region-aware.texture.
 Writes ``model.keras``, ``recipe.json``, and ``metrics.json`` with the SHA-256 of the model and no scores yet: those are
 scripts/score_presets.py's. The weights are rounded to float16, which halves the file; whoever loads it gets float32.
 """
@@ -24,16 +26,30 @@ WEIGHTS = "model.weights.h5"
 
 def run(options):
     backend.start()
+    from tfar.models.region_aware import region_aware
     from tfar.training.runs import Run
 
-    trained, folder = Run(options.run), presets.presets_folder() / options.name
-    recipe = dataclasses.replace(trained.recipe, data=dataclasses.replace(trained.recipe.data, source="photos"))
+    folder, trained = presets.presets_folder() / options.name, Run(options.run)
+    recipe, network = without_paths(trained.recipe), trained.network()
+    if options.texture:
+        texture, mask = Run(options.texture), recipes.from_json(recipes.Mask, options.mask)
+        network = region_aware(network, texture.network(), mask)
+        recipe = recipes.RegionAware(
+            base=recipe, texture=without_paths(texture.recipe), mask=mask, texture_from_base=True
+        )
     write_atomically(folder / "recipe.json", lambda part: part.write_text(recipes.to_json(recipe)))
-    write_atomically(folder / "model.keras", lambda part: store(trained.network(), part))
+    write_atomically(folder / "model.keras", lambda part: store(network, part))
     noted = json.dumps({"model_sha256": presets.digest(folder / "model.keras")}) + "\n"
     write_atomically(folder / "metrics.json", lambda part: part.write_text(noted))
     print(folder)
     return 0
+
+
+def without_paths(recipe: recipes.Recipe) -> recipes.Recipe:
+    """The recipe without the folders of the machine that trained."""
+    data = dataclasses.replace(recipe.data, source="photos")
+    features = recipe.features and dataclasses.replace(recipe.features, weights=Path(recipe.features.weights).name)
+    return dataclasses.replace(recipe, data=data, features=features)
 
 
 def store(model, file: Path):
@@ -72,4 +88,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("name", metavar="NAME", help="of the preset")
+    parser.add_argument("--texture", metavar="RUN", help="of the texture network")
+    parser.add_argument("--mask", metavar="JSON", default="{}", help="its parameters; default: the paper's")
     sys.exit(exit_code(run, parser.parse_args()))

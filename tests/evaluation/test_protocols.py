@@ -8,6 +8,7 @@ from skimage import data
 
 from tfar import jpeg, pixels
 from tfar.evaluation import protocols
+from tfar.evaluation.benchmark import FULL_REFERENCE
 from tfar.metrics import fidelity
 
 IMAGES = [data.astronaut()[:120, :90], data.coffee()[50:150, 200:333]]
@@ -34,6 +35,14 @@ def test_color_halves_the_chroma(image):
     np.testing.assert_array_equal(trial.original, image)
     np.testing.assert_array_equal(trial.jpeg, jpeg.compress(image, 30, "4:2:0"))
     assert (trial.jpeg != jpeg.compress(image, 30, "4:4:4")).any()
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_color_444_keeps_the_chroma(image):
+    trial = FULL_REFERENCE["color-444"](image, 30)
+    with Image.open(io.BytesIO(trial.file)) as file:
+        assert {layer[1:3] for layer in file.layer} == {(1, 1)}
+    np.testing.assert_array_equal(trial.jpeg, jpeg.compress(image, 30, subsampling="4:4:4"))
 
 
 def test_color_repeats_a_gray_image():

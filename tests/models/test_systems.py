@@ -15,7 +15,7 @@ from tfar.export.saved_model import export_saved_model
 from tfar.export.tflite import export_tflite
 from tfar.models import SYSTEMS, build, call, channels, input_names, main_output, named_recipe
 from tfar.models.region_aware import region_aware
-from tfar.recipes import Network
+from tfar.recipes import Network, RegionAware
 from tfar.restoration.restorer import Restorer
 from tfar.training.trainer import Trainer, build_discriminator, check_terms
 
@@ -216,6 +216,14 @@ def test_names_of_no_recipe_are_answered_with_the_known_ones(name):
 def test_every_system_has_the_same_recipes():
     for system, known in SYSTEMS.items():
         assert {"paper", "cpu", "demo"} <= known.keys(), system
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_on_cpus_every_system_learns_by_small_batches_on_the_grid_and_muon(system):
+    recipe = SYSTEMS[system]["cpu"]
+    for part in (recipe.base, recipe.texture) if isinstance(recipe, RegionAware) else (recipe,):
+        assert (part.data.batch, part.data.aligned, part.precision) == (8, 0.9, "float32")
+        assert (part.optimizer.kind, part.optimizer.clip_norm) == ("muon", None)
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--protocol",
         nargs="+",
-        choices=["gray", "color", "double", "real", "webp", "jpeg2000", "avif", "heic"],
+        choices=["gray", "color", "color-444", "double", "real", "webp", "jpeg2000", "avif", "heic"],
         default=["gray", "color"],
-        help="how images are coded: as JPEG, or by another codec at the size of the JPEG (default: gray color)",
+        help="how images are coded: as JPEG (color: chroma at half resolution), or by another codec at the size of "
+        "the JPEG (default: gray color)",
     )
     parser.add_argument(
         "--metrics",

@@ -37,6 +37,7 @@ from tfar.terminal import track
 FULL_REFERENCE: dict[str, Callable[[np.ndarray, int], protocols.Trial]] = {
     "gray": protocols.gray,
     "color": protocols.color,
+    "color-444": functools.partial(protocols.color, subsampling="4:4:4"),
     "double": protocols.double,
     **{name: functools.partial(protocols.other_codec, name) for name in CODECS},
 }

@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tfar import jpeg, pixels
 from tfar.evaluation import codecs
+from tfar.recipes import Subsampling
 
 SHIFT = 4  # pixels between the grids of the two JPEGs of ``double``, down and to the right
 
@@ -44,15 +45,16 @@ def gray(original: np.ndarray, quality: int) -> Trial:
     return _coded(luma, jpeg.encode(luma, quality))
 
 
-def color(original: np.ndarray, quality: int) -> Trial:
-    """The RGB image, coded with chroma at half resolution (4:2:0).
+def color(original: np.ndarray, quality: int, *, subsampling: Subsampling = "4:2:0") -> Trial:
+    """The RGB image, coded with chroma at half resolution, or what ``subsampling`` says.
 
     Args:
         original: uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` which is repeated to three channels.
         quality: libjpeg's quality factor, 1 to 100.
+        subsampling: of the chroma.
     """
     rgb = pixels.as_rgb(original)
-    return _coded(rgb, jpeg.encode(rgb, quality, subsampling="4:2:0"))
+    return _coded(rgb, jpeg.encode(rgb, quality, subsampling=subsampling))
 
 
 def double(original: np.ndarray, quality: int) -> Trial:

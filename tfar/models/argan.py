@@ -31,7 +31,7 @@ import keras
 from keras import layers
 
 from tfar.models.blocks import CropLike, ReflectToMultiple, conv, corrected, leaky_relu, normalize, residual_block
-from tfar.recipes import Data, Network, Optimizer, Phase, Recipe
+from tfar.recipes import Data, Network, Optimizer, Phase, Recipe, for_cpus
 
 WIDEST = 8  # times ``filters``
 
@@ -135,7 +135,7 @@ def _paper() -> Recipe:
     )
 
 
-def _practical(options: dict, *, precision: str, steps_per_epoch: int, mse: Phase, gan: Phase) -> Recipe:
+def _practical(options: dict, *, steps_per_epoch: int, mse: Phase, gan: Phase) -> Recipe:
     return Recipe(
         generator=Network(builder="unet_generator", options={"depth": 3, "norm": "none", "residual": True, **options}),
         discriminator=Network(builder="convolutional_discriminator", options={"filters": 32}),
@@ -144,7 +144,6 @@ def _practical(options: dict, *, precision: str, steps_per_epoch: int, mse: Phas
         phases=(mse, gan),
         steps_per_epoch=steps_per_epoch,
         monitor="last",
-        precision=precision,
     )
 
 
@@ -153,16 +152,18 @@ _GAN_TERMS = {"mse": 1.0, "saturating": 5e-4}
 RECIPES = {
     "argan": {
         "paper": _paper(),
-        "cpu": _practical(
-            {"filters": 48, "blocks": 2},
-            precision="mixed_bfloat16",
-            steps_per_epoch=500,
-            mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=1e-3, decay="cosine", warmup=250),
-            gan=Phase(epochs=6, terms=_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+        "cpu": for_cpus(
+            _practical(
+                {"filters": 48, "blocks": 2},
+                steps_per_epoch=500,
+                mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=250),
+                gan=Phase(
+                    epochs=6, terms=_GAN_TERMS, learning_rate=5e-4, discriminator_rate=2e-4, decay="cosine", warmup=250
+                ),
+            )
         ),
         "demo": _practical(
             {"filters": 24, "blocks": 1},
-            precision="float32",
             steps_per_epoch=100,
             mse=Phase(epochs=6, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
             gan=Phase(epochs=1, terms=_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),

@@ -24,8 +24,8 @@ Deviations and choices (what the text does not say):
 - The text gives no number of epochs: the paper recipe takes 20 for the MSE alone, and 200 for all terms as the
   region-aware paper, half of them at each rate; the optimizers keep their moments where the rate falls. An epoch is as
   many patches as the paper has images. It says nothing of flips and turns, so there are none.
-- ``cpu`` and ``demo`` take the generator's practical form (see ``region_aware``), a narrower discriminator, and the
-  edge loss from the start; the weights are the paper's.
+- ``cpu`` takes the generator on three scales, ``demo`` its practical form (see ``region_aware``); both have a narrower
+  discriminator, and the edge loss from the start; the weights are the paper's.
 """
 
 import dataclasses
@@ -34,8 +34,8 @@ import keras
 from keras import layers
 
 from tfar.models.blocks import conv, leaky_relu, normalize
-from tfar.models.region_aware import EDGE_CNN
-from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
+from tfar.models.region_aware import EDGE_CNN, THREE_SCALES
+from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, for_cpus
 
 
 def edge_discriminator(
@@ -108,7 +108,6 @@ _PAPER = Recipe(
 def _practical(
     options: dict,
     *,
-    precision: str,
     steps_per_epoch: int,
     warm_up: Phase,
     adversarial: Phase,
@@ -123,22 +122,23 @@ def _practical(
         phases=(warm_up, adversarial),
         steps_per_epoch=steps_per_epoch,
         monitor="last",
-        precision=precision,
     )
 
 
 _EP_GAN = {
     "paper": _PAPER,
-    "cpu": _practical(
-        {"blocks": 8, "head": 64},
-        precision="mixed_bfloat16",
-        steps_per_epoch=500,
-        warm_up=Phase(epochs=20, terms={"mse": 1.0, "edge": 1.0}, learning_rate=1e-3, decay="cosine", warmup=250),
-        adversarial=Phase(epochs=6, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+    "cpu": for_cpus(
+        _practical(
+            THREE_SCALES,
+            steps_per_epoch=500,
+            warm_up=Phase(epochs=20, terms={"mse": 1.0, "edge": 1.0}, learning_rate=2e-3, decay="cosine", warmup=250),
+            adversarial=Phase(
+                epochs=6, terms=_TERMS, learning_rate=5e-4, discriminator_rate=2e-4, decay="cosine", warmup=250
+            ),
+        )
     ),
     "demo": _practical(
         {"filters": 32, "blocks": 4, "head": 32},
-        precision="float32",
         steps_per_epoch=100,
         warm_up=Phase(epochs=5, terms={"mse": 1.0, "edge": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
         adversarial=Phase(epochs=1, terms=_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),

@@ -38,7 +38,7 @@ import keras
 from keras import layers, ops
 
 from tfar.models.blocks import CropLike, ReplicatePad, RgbToYcbcr, YcbcrToRgb, corrected, leaky_relu, nearest_upsample
-from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
+from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, for_cpus
 
 SUB_PATCH = 16
 WIDTHS = (1, 1, 2, 2, 4, 4, 8)  # of the 3x3 convolutions of the discriminators, times ``filters``
@@ -155,9 +155,7 @@ _PAPER = Recipe(
 )
 
 
-def _practical(
-    options: dict, *, precision: str, steps_per_epoch: int, mse: Phase, gan: Phase, weights: str = "imagenet"
-) -> Recipe:
+def _practical(options: dict, *, steps_per_epoch: int, mse: Phase, gan: Phase, weights: str = "imagenet") -> Recipe:
     return dataclasses.replace(
         _PAPER,
         generator=Network(builder="galteri_generator", options={"residual": True, **options}),
@@ -166,7 +164,6 @@ def _practical(
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(mse, gan),
         steps_per_epoch=steps_per_epoch,
-        precision=precision,
     )
 
 
@@ -175,16 +172,23 @@ _PRACTICAL_GAN_TERMS = {"mse": 1.0, "perceptual": 2e-7, "adversarial": 5e-2}
 
 _GAN = {
     "paper": _PAPER,
-    "cpu": _practical(
-        {"blocks": 8},
-        precision="mixed_bfloat16",
-        steps_per_epoch=500,
-        mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=1e-3, decay="cosine", warmup=250),
-        gan=Phase(epochs=6, terms=_PRACTICAL_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+    "cpu": for_cpus(
+        _practical(
+            {"blocks": 8},
+            steps_per_epoch=500,
+            mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=250),
+            gan=Phase(
+                epochs=6,
+                terms=_PRACTICAL_GAN_TERMS,
+                learning_rate=5e-4,
+                discriminator_rate=2e-4,
+                decay="cosine",
+                warmup=250,
+            ),
+        )
     ),
     "demo": _practical(
         {"filters": 32, "blocks": 4},
-        precision="float32",
         steps_per_epoch=100,
         mse=Phase(epochs=6, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=50),
         gan=Phase(epochs=1, terms=_PRACTICAL_GAN_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),

@@ -48,7 +48,7 @@ import keras
 from keras import layers
 
 from tfar.models.blocks import CropLike, ReplicatePad, conv, corrected, leaky_relu, normalize, preactivation_block
-from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
+from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, for_cpus
 
 BARE = {"first": 1, "last": 8}  # the convolution of the discriminator that no norm follows
 
@@ -169,7 +169,7 @@ _PAPER = Recipe(
 
 
 def _practical(
-    options: dict, *, precision: str, steps_per_epoch: int, first: Phase, adversarial: Phase, weights: str = "imagenet"
+    options: dict, *, steps_per_epoch: int, first: Phase, adversarial: Phase, weights: str = "imagenet"
 ) -> Recipe:
     return dataclasses.replace(
         _PAPER,
@@ -180,7 +180,6 @@ def _practical(
         optimizer=Optimizer(clip_norm=0.5, average=0.999),
         phases=(first, adversarial),
         steps_per_epoch=steps_per_epoch,
-        precision=precision,
     )
 
 
@@ -189,16 +188,18 @@ _ALL_TERMS = {"mse": 0.3, "perceptual": 2e-7, "jpeg": 1e-5, "adversarial": 1e-3,
 
 _ONE_TO_MANY = {
     "paper": _PAPER,
-    "cpu": _practical(
-        {"branch_blocks": 2, "blocks": 6},
-        precision="mixed_bfloat16",
-        steps_per_epoch=500,
-        first=Phase(epochs=20, terms=_FIRST_TERMS, learning_rate=1e-3, decay="cosine", warmup=250),
-        adversarial=Phase(epochs=6, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=250),
+    "cpu": for_cpus(
+        _practical(
+            {"branch_blocks": 2, "blocks": 6},
+            steps_per_epoch=500,
+            first=Phase(epochs=20, terms=_FIRST_TERMS, learning_rate=2e-3, decay="cosine", warmup=250),
+            adversarial=Phase(
+                epochs=6, terms=_ALL_TERMS, learning_rate=5e-4, discriminator_rate=2e-4, decay="cosine", warmup=250
+            ),
+        )
     ),
     "demo": _practical(
         {"filters": 32, "branch_blocks": 1, "blocks": 3},
-        precision="float32",
         steps_per_epoch=100,
         first=Phase(epochs=6, terms=_FIRST_TERMS, learning_rate=2e-3, decay="cosine", warmup=50),
         adversarial=Phase(epochs=1, terms=_ALL_TERMS, learning_rate=2e-4, decay="cosine", warmup=20),
