@@ -253,6 +253,7 @@ class Mask:
     gradient_floor: float = 5.0
     majority: Count = 1
     feather: Count = 1
+    outside: Share = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -36,7 +36,7 @@ def masks(options, images):
     return [np.asarray(model(images)["mask"]) for model in (network, mobile_gpu_form(network, images.shape[1]))]
 
 
-@pytest.mark.parametrize("options", [{}, {"threshold": 4, "feather": 5}, {"majority": 3}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"threshold": 4, "feather": 5, "outside": 0.5}, {"majority": 3}], ids=str)
 def test_the_mask_without_comparisons_is_the_mask(options):
     photo = np.float32(data.astronaut()[None, 100:228, 180:308]) / 127.5 - 1
     expected, found = masks(options, photo)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -356,6 +358,12 @@ def test_a_feathered_mask_is_the_mean_over_the_window_inside_the_image(majority)
     assert len(np.unique(expected)) > 5
 
 
+def test_outside_texture_a_mask_is_lifted_and_keeps_its_order():
+    image = batch(9, 11)
+    plain, lifted = (OrientationDiversityMask(threshold=6, feather=5, outside=o)(image) for o in (0.0, 0.4))
+    np.testing.assert_allclose(lifted, 0.4 + 0.6 * ops.convert_to_numpy(plain), atol=1e-6)
+
+
 def test_mask_of_color_is_that_of_its_luma():
     color = batch(14, 13)
     layer = OrientationDiversityMask()
@@ -384,30 +392,25 @@ def test_fused_takes_texture_inside_the_mask_and_base_outside(fused_model, size)
 
 def test_fused_network_has_the_layers_of_its_parts_and_the_mask_of_base():
     base, texture = perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2)
-    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=3)
+    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=3, outside=0.2)
     jpeg = batch(13, 10)
     outputs = arrays(region_aware(base, texture, mask)(jpeg))
     np.testing.assert_allclose(outputs["base"], base(jpeg)["image"], atol=1e-6)
     np.testing.assert_allclose(outputs["texture"], texture(jpeg)["image"], atol=1e-6)
-    layer = OrientationDiversityMask(threshold=6, gradient_floor=9.0, majority=3, feather=3)
+    layer = OrientationDiversityMask(threshold=6, gradient_floor=9.0, majority=3, feather=3, outside=0.2)
     np.testing.assert_array_equal(outputs["mask"], layer(outputs["base"]))
     assert 0 < outputs["mask"].mean() < 1
-    for other in (
-        Mask(gradient_floor=9.0, majority=3, feather=3),
-        Mask(threshold=6, majority=3, feather=3),
-        Mask(threshold=6, gradient_floor=9.0, feather=3),
-        Mask(threshold=6, gradient_floor=9.0, majority=3),
-    ):
+    for other in (dataclasses.replace(mask, **{field.name: field.default}) for field in dataclasses.fields(Mask)):
         assert (ops.convert_to_numpy(region_aware(base, texture, other)(jpeg)["mask"]) != outputs["mask"]).any()
 
 
 def test_fused_network_survives_saving_with_its_mask(tmp_path):
-    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=5)
+    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=5, outside=0.25)
     model = region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     config = loaded.get_layer("mask").get_config()
-    assert [config[name] for name in ("threshold", "gradient_floor", "majority", "feather")] == [6, 9.0, 3, 5]
+    assert {name: config[name] for name in vars(mask)} == vars(mask)
     jpeg = batch(9, 14)
     for name, value in arrays(model(jpeg)).items():
         np.testing.assert_allclose(loaded(jpeg)[name], value, atol=1e-6)

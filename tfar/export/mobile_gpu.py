@@ -106,9 +106,7 @@ class _ListedMask(OrientationDiversityMask):
         if self.majority > 1:
             share = ops.average_pool(mask, self.majority, strides=1, padding="same")
             mask = _unit((share - 0.5) * STEEP)
-        if self.feather > 1:
-            mask = ops.average_pool(mask, self.feather, strides=1, padding="same")
-        return mask
+        return self.softened(mask)
 
     def diversity(self, image):
         levels = 255.0 * _unit(0.5 * image + 0.5)

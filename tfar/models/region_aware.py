@@ -266,22 +266,32 @@ class OrientationDiversityMask(layers.Layer):
         majority: side of a square window over which the mask is decided by majority; 1 leaves it as it is.
         feather: side of a square window over which the mask is then averaged, so that texture begins and ends
             gradually and islands of single pixels fade; 1 leaves it as it is. Not in the paper.
+        outside: what the mask is where it were 0: how much of L_T is taken outside texture, in [0, 1]. Not in the
+            paper.
 
-    Maps an image ``(B, H, W, 3 or 1)`` in [-1, 1] to a mask ``(B, H, W, 1)`` of 0.0 and 1.0, or with ``feather`` in
-    [0, 1], float32.
+    Maps an image ``(B, H, W, 3 or 1)`` in [-1, 1] to a mask ``(B, H, W, 1)`` of 0.0 and 1.0, or with ``feather`` and
+    ``outside`` in [0, 1], float32.
     """
 
     BINS = 15
     TOLERANCE = 1e-4  # relative at the gradient floor, in radians at the limits of the bins
 
     def __init__(
-        self, *, threshold: int = 5, gradient_floor: float = 5.0, majority: int = 1, feather: int = 1, **kwargs
+        self,
+        *,
+        threshold: int = 5,
+        gradient_floor: float = 5.0,
+        majority: int = 1,
+        feather: int = 1,
+        outside: float = 0.0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.threshold = threshold
         self.gradient_floor = gradient_floor
         self.majority = majority
         self.feather = feather
+        self.outside = outside
 
     def call(self, image):
         diversity = self.diversity(image)
@@ -289,8 +299,14 @@ class OrientationDiversityMask(layers.Layer):
         if self.majority > 1:
             share = ops.average_pool(mask, self.majority, strides=1, padding="same")
             mask = ops.cast(share > 0.5, "float32")
+        return self.softened(mask)
+
+    def softened(self, mask):
+        """The mask feathered, and lifted outside texture."""
         if self.feather > 1:
             mask = ops.average_pool(mask, self.feather, strides=1, padding="same")
+        if self.outside:
+            mask = self.outside + (1.0 - self.outside) * mask
         return mask
 
     def diversity(self, image):
@@ -317,12 +333,13 @@ class OrientationDiversityMask(layers.Layer):
         return (*shape[:-1], 1)
 
     def get_config(self):
-        names = ("threshold", "gradient_floor", "majority", "feather")
+        names = ("threshold", "gradient_floor", "majority", "feather", "outside")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -> keras.Model:
-    """The fused system as one functional graph (Section 3.3): L_T where the mask of L_B is 1, L_B where it is 0.
+    """The fused system as one functional graph (Section 3.3): L_T where the mask of L_B is 1, L_B where it is 0, and a
+    mixture between.
 
     Args:
         base: a network made by :func:`edge_cnn`.
@@ -336,14 +353,7 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
     jpeg = keras.Input(base.input_shape[1:], name="jpeg")
     base_layer = base(jpeg)["image"]
     texture_layer = texture(jpeg)["image"]
-    region = OrientationDiversityMask(
-        threshold=mask.threshold,
-        gradient_floor=mask.gradient_floor,
-        majority=mask.majority,
-        feather=mask.feather,
-        dtype="float32",
-        name="mask",
-    )(base_layer)
+    region = OrientationDiversityMask(**vars(mask), dtype="float32", name="mask")(base_layer)
     difference = layers.Subtract(name="texture_minus_base")([texture_layer, base_layer])
     transferred = layers.Multiply(name="transferred")([difference, region])
     fused = layers.Add(name="fused")([base_layer, transferred])
