@@ -17,7 +17,7 @@ from tfar.losses.jpeg import jpeg_loss
 from tfar.models import build
 from tfar.recipes import Data, Network, Optimizer, Phase
 from tfar.training.muon import ConvolutionMuon
-from tfar.training.trainer import Step, Trainer
+from tfar.training.trainer import FEATURE_TERMS, Step, Trainer
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,14 @@ def test_a_fading_term_weighs_less_the_better_the_jpeg(term):
             found.append(float(trainer.test_step(batch)["loss"]))
         each.append(np.array(found))
     np.testing.assert_allclose(each[0] / each[1], expected, atol=0.02)
+
+
+@pytest.mark.parametrize("term", FEATURE_TERMS)
+def test_a_term_of_features_needs_no_other_one(term):
+    recipe = adversarial_recipe(phases=(Phase(epochs=1, terms={term: 1.0}),))
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    assert float(trainer.test_step(batch_for(recipe))[term]) > 0
 
 
 def test_a_batch_of_several_qualities_fades_patch_by_patch():

@@ -128,7 +128,8 @@ TERMS = {
     "adversarial": lambda step: adversarial.generator_loss(step.restored_logits, step.weights("adversarial")),
     "saturating": lambda step: adversarial.saturating_generator_loss(step.restored_logits, step.weights("saturating")),
 }
-FEATURE_TERMS = ("perceptual", "relative_perceptual", "texture")
+PERCEPTUAL_TERMS = ("perceptual", "relative_perceptual")
+FEATURE_TERMS = (*PERCEPTUAL_TERMS, "texture")
 ADVERSARIAL_TERMS = ("adversarial", "saturating")
 FADING_TERMS = ("perceptual", "texture", *ADVERSARIAL_TERMS)
 
@@ -304,7 +305,7 @@ def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
 def build_features(recipe: Recipe) -> keras.Model | None:
     """The frozen VGG behind the terms of a recipe, or None when none of them needs it."""
     layers: set[str] = set()
-    if "perceptual" in term_names(recipe):
+    if not set(term_names(recipe)).isdisjoint(PERCEPTUAL_TERMS):
         layers.add(recipe.features.perceptual)
     if "texture" in term_names(recipe):
         layers.update(recipe.features.texture)
