@@ -86,14 +86,14 @@ def blocks(bench, restored, edges):
     return max(boundary - np.mean([across[:, :, ~at].mean(), down[:, ~at].mean()]), 0)
 
 
-def relative(bench, errors):
+def relative(bench, restored, edges):
     damage = np.mean((levels(bench.jpeg) - levels(bench.original)) ** 2, axis=(1, 2, 3))
-    return np.mean(np.minimum(60 / damage, 5) * np.mean(errors, axis=(1, 2, 3)))
+    return np.mean(np.minimum(60 / damage, 5) * np.mean((restored - bench.original) ** 2, axis=(1, 2, 3)))
 
 
-def deep_errors(bench, restored):
+def deep(bench, restored, edges):
     a, b = (features(bench, image)["block2_pool"] for image in (bench.original, restored))
-    return (a - b) ** 2
+    return np.mean((a - b) ** 2)
 
 
 def gram(bench, restored, edges):
@@ -114,13 +114,12 @@ def gram(bench, restored, edges):
 EXPECTED = {
     "mse": lambda bench, restored, edges: np.mean((restored - bench.original) ** 2),
     "l1": lambda bench, restored, edges: np.mean(abs(restored - bench.original)),
-    "relative_mse": lambda bench, restored, edges: relative(bench, (restored - bench.original) ** 2),
+    "relative_mse": relative,
     "ssim": ssim,
     "edge": edge_error,
     "blocking": blocks,
     "jpeg": jpeg_excess,
-    "perceptual": lambda bench, restored, edges: np.mean(deep_errors(bench, restored)),
-    "relative_perceptual": lambda bench, restored, edges: relative(bench, deep_errors(bench, restored)),
+    "perceptual": deep,
     "texture": gram,
     "adversarial": lambda bench, restored, edges: np.mean(np.log1p(np.exp(-logits(bench, restored)))),
     "saturating": lambda bench, restored, edges: -np.mean(np.log1p(np.exp(logits(bench, restored)))),
@@ -199,10 +198,6 @@ MUTATIONS = {
         "of the JPEG": lambda s: deep_of(s, s.original, s.jpeg),
         "pixels": lambda s: fidelity.mse(s.original, s.restored),
         "another layer": lambda s: fidelity.mse(s.original_features[LAYERS[1]], s.restored_features[LAYERS[1]]),
-    },
-    "relative_perceptual": {
-        "unweighted": lambda s: deep_of(s, s.original, s.restored),
-        "pixels": lambda s: fidelity.mse(s.original, s.restored, s.relative_weights),
     },
     "texture": {
         "against the JPEG": lambda s: textured(s, s.jpeg, s.restored),

@@ -74,11 +74,6 @@ class Step:
         return ops.clip((scale - none) / (full - none), 0.0, 1.0)
 
     @property
-    def relative_weights(self):
-        """See :func:`tfar.losses.fidelity.relative_weights`."""
-        return self._once("relative_weights", lambda: fidelity.relative_weights(self.original, self.jpeg))
-
-    @property
     def restored_logits(self):
         return self._once("restored_logits", lambda: self.judge(self.restored))
 
@@ -97,9 +92,10 @@ class Step:
         return self._computed[name]
 
 
-def _perceptual(step: Step, weights):
+def _perceptual(step: Step):
     layer = step.trainer.recipe.features.perceptual
-    return perceptual.perceptual(step.original_features[layer], step.restored_features[layer], weights)
+    features = step.original_features[layer], step.restored_features[layer]
+    return perceptual.perceptual(*features, step.weights("perceptual"))
 
 
 def _texture(step: Step):
@@ -116,22 +112,22 @@ def _texture(step: Step):
 TERMS = {
     "mse": lambda step: fidelity.mse(step.original, step.restored),
     "l1": lambda step: fidelity.l1(step.original, step.restored),
-    "relative_mse": lambda step: fidelity.mse(step.original, step.restored, step.relative_weights),
+    "relative_mse": lambda step: fidelity.mse(
+        step.original, step.restored, fidelity.relative_weights(step.original, step.jpeg)
+    ),
     "ssim": lambda step: similarity.ssim_loss(step.original, step.restored),
     "edge": lambda step: edge.edge_fidelity(step.original, step.edges),
     "blocking": lambda step: blocking.blocking_effect(step.restored),
     "jpeg": lambda step: jpeg_loss(step.jpeg, step.restored, step.table, step.offset),
     "diversity": lambda step: diversity_loss(step.restored, step.other_restored),
-    "perceptual": lambda step: _perceptual(step, step.weights("perceptual")),
-    "relative_perceptual": lambda step: _perceptual(step, step.relative_weights),
+    "perceptual": _perceptual,
     "texture": _texture,
     "adversarial": lambda step: adversarial.generator_loss(step.restored_logits, step.weights("adversarial")),
     "saturating": lambda step: adversarial.saturating_generator_loss(step.restored_logits, step.weights("saturating")),
 }
-PERCEPTUAL_TERMS = ("perceptual", "relative_perceptual")
-FEATURE_TERMS = (*PERCEPTUAL_TERMS, "texture")
+FEATURE_TERMS = ("perceptual", "texture")
 ADVERSARIAL_TERMS = ("adversarial", "saturating")
-FADING_TERMS = ("perceptual", "texture", *ADVERSARIAL_TERMS)
+FADING_TERMS = FEATURE_TERMS + ADVERSARIAL_TERMS
 
 
 class Trainer(keras.Model):
@@ -305,7 +301,7 @@ def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
 def build_features(recipe: Recipe) -> keras.Model | None:
     """The frozen VGG behind the terms of a recipe, or None when none of them needs it."""
     layers: set[str] = set()
-    if not set(term_names(recipe)).isdisjoint(PERCEPTUAL_TERMS):
+    if "perceptual" in term_names(recipe):
         layers.add(recipe.features.perceptual)
     if "texture" in term_names(recipe):
         layers.update(recipe.features.texture)
