@@ -7,6 +7,7 @@ A table stands between two comments, of which the first says what it shows:
 
     <!-- scores general: all -->                                 each evaluation: its command, means and gains
     <!-- scores general: gains LIVE1 color -->                   what presets gain over the JPEG
+    <!-- scores general: across lpips LIVE1 color -->        the means of one metric, a column for each quality
     <!-- scores galteri-mse-q10-40 ...: LIVE1 gray 10 20 -->     the means of presets, a table for each quality
     <!-- /scores -->
 """
@@ -24,6 +25,7 @@ from tfar.errors import TfarError
 
 with backend.starting():
     from tfar.evaluation.results import BASELINE, Gain, Mean
+    from tfar.metrics.catalogue import metric_of
     from tfar.reports import tables
 
 ROOT = Path(__file__).parent.parent
@@ -59,16 +61,33 @@ def table(names: Sequence[str], what: str) -> str:
         place = tuple(what.split()[1:])
         found = [g for e in evaluations(names) for g in map(read(Gain), e["gains"]) if (g.dataset, g.protocol) == place]
         return tables.gains_table(found)
+    if what.startswith("across "):
+        return across(names, *what.split()[1:])
     dataset, protocol, *qualities = what.split()
-    measured = [
-        mean
-        for quality in map(int, qualities)
-        for mean in unique(read(Mean)(m) for e in evaluations(names) for m in e["means"])
-        if (mean.dataset, mean.protocol, mean.quality) == (dataset, protocol, quality)
-    ]
+    found = measurements(names, dataset, protocol)
+    measured = [mean for quality in map(int, qualities) for mean in found if mean.quality == quality]
     if not measured:
         raise TfarError(f"no scores for {' '.join(names)}: {what}")
     return tables.markdown(measured, quote=False)
+
+
+def measurements(names: Sequence[str], dataset: str, protocol: str) -> list[Mean]:
+    found = unique(read(Mean)(mean) for noted in evaluations(names) for mean in noted["means"])
+    return [mean for mean in found if (mean.dataset, mean.protocol) == (dataset, protocol)]
+
+
+def across(names: Sequence[str], metric: str, dataset: str, protocol: str) -> str:
+    """Markdown of one metric: a row for each model, a column for each quality."""
+    scores: dict[str, dict[int, float]] = {}
+    for mean in measurements(names, dataset, protocol):
+        if metric in mean.scores:
+            scores.setdefault(mean.model, {})[mean.quality] = mean.scores[metric]
+    qualities = sorted({quality for row in scores.values() for quality in row})
+    decimals = metric_of(metric).decimals
+    return tables.markdown_table(
+        ["", *(f"QF {quality}" for quality in qualities)],
+        [[model, *(f"{row[q]:.{decimals}f}" if q in row else "" for q in qualities)] for model, row in scores.items()],
+    )
 
 
 def evaluation(noted: dict) -> str:
