@@ -459,7 +459,7 @@ def _efficient(
             monitor="last",
             **common,
         ),
-        mask=Mask(threshold=4, feather=5, outside=0.5),  # LPIPS and PSNR gain by texture outside the mask, too
+        mask=Mask(threshold=4, feather=5, outside=0.5),  # less PSNR for the same LPIPS is lost (docs/training.md)
         texture_from_base=True,
     )
 
@@ -467,8 +467,8 @@ def _efficient(
 _BASE_TERMS = {"mse": 1.0, "edge": 1.0}
 _TEXTURE_TERMS = {"mse": 1.0, "perceptual": 2e-7, "texture": 1e-10, "adversarial": 2e-3}
 _RELATIVE_TERMS = {"relative_mse": 1.0, "edge": 0.1}
-_RELATIVE_TEXTURE_TERMS = {"relative_mse": 1.0, "perceptual": 3e-7, "texture": 4e-11, "adversarial": 2e-3}
-_FADING = ("texture", "adversarial")
+_RELATIVE_TEXTURE_TERMS = {"relative_mse": 1.0, "perceptual": 5e-8, "texture": 1e-11, "adversarial": 1e-3}
+_FADING = ("perceptual", "texture", "adversarial")
 _EVERY_JPEG = Data(
     quality=(5, 95),
     quality_law="log-uniform",
