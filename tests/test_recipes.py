@@ -71,6 +71,14 @@ def test_a_missing_field_is_named(path):
         recipes.from_json(Recipe, without(path))
 
 
+@pytest.mark.parametrize("points", [[[1.0, 0.5]], [[1.0, 0.5], [1.0, 1.0]], [[1.0, 0.5], [2.0, 1.5]]])
+def test_points_of_the_mask_that_are_none(points):
+    recipe = json.loads(recipes.to_json(RECIPES["general"]))
+    recipe["mask"]["damage"] = points
+    with pytest.raises(RecipeError, match=r"^recipe\.mask\.damage.* must be"):
+        recipes.from_json(RegionAware, json.dumps(recipe))
+
+
 @pytest.mark.parametrize(
     "path, value",
     [

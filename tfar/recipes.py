@@ -42,10 +42,18 @@ def _not_empty(values):
     return values
 
 
+def _rising(points):
+    starts = [start for start, _ in points]
+    if len(points) == 1 or any(one >= other for one, other in zip(starts, starts[1:])):
+        raise ValueError("must be two or more points, rising in their first number")
+    return points
+
+
 Name = TypeVar("Name")
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
+Points = Annotated[tuple[tuple[float, Share], ...], AfterValidator(_rising)]
 Quality = Annotated[int, Field(ge=1, le=100)]
 Terms = Annotated[dict[str, float], AfterValidator(_not_empty), BeforeValidator(_alone)]
 Shares = Annotated[dict[Name, Annotated[float, Field(ge=0)]], AfterValidator(_drawable), BeforeValidator(_alone)]
@@ -247,13 +255,16 @@ def for_cpus(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Mask:
-    """Parameters of the orientation-diversity mask; see :class:`tfar.models.region_aware.OrientationDiversityMask`."""
+    """Where L_T is taken: parameters of :class:`tfar.models.region_aware.OrientationDiversityMask`, and in ``damage``
+    the points of :class:`tfar.models.region_aware.DamageShare`, with which the mask is multiplied, or none.
+    """
 
     threshold: int = 5
     gradient_floor: float = 5.0
     majority: Count = 1
     feather: Count = 1
     outside: Share = 0.0
+    damage: Points = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -19,7 +19,7 @@ SIDE = 32
 
 def fused():
     networks = perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2)
-    return region_aware(*networks, Mask(threshold=4, feather=5))
+    return region_aware(*networks, Mask(threshold=4, feather=5, damage=((1.0, 0.0), (2.0, 1.0), (9.0, 0.5))))
 
 
 NETWORKS = {

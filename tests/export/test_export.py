@@ -17,11 +17,14 @@ from tfar.restoration.restorer import Restorer
 SIZES = [(24, 32), (17, 13)]
 
 
+DAMAGE = ((5.0, 0.0), (15.0, 1.0), (30.0, 0.5))
+
+
 def fused(mask):
     return region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
 
 
-@pytest.fixture(scope="module", params=["fused", "fused majority", "paper form", "scales", "luma"])
+@pytest.fixture(scope="module", params=["fused", "fused softened", "paper form", "scales", "luma"])
 def exported(request, tmp_path_factory):
     """A network, and the folder with its SavedModel and TFLite file."""
     output = "fused"
@@ -32,7 +35,7 @@ def exported(request, tmp_path_factory):
     elif request.param == "luma":
         model, output = perturb(edge_cnn(**TINY, channels=1), 1), "image"
     else:
-        model = fused(Mask(majority=3, feather=5) if request.param == "fused majority" else Mask())
+        model = fused(Mask(majority=3, feather=5, damage=DAMAGE) if request.param == "fused softened" else Mask())
     folder = tmp_path_factory.mktemp("export")
     export_saved_model(model, folder / "saved_model", output=output)
     export_tflite(folder / "saved_model", folder / "model.tflite")

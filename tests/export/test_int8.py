@@ -13,6 +13,7 @@ from tfar.export.tflite import calibration_images, export_tflite
 from tfar.jpeg import compress
 from tfar.metrics.fidelity import psnr
 from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
+from tfar.recipes import Mask
 from tfar.restoration.restorer import Restorer
 
 WIDE = {**TINY, "filters": 24, "head": 24}
@@ -21,7 +22,8 @@ WIDE = {**TINY, "filters": 24, "head": 24}
 @pytest.fixture(scope="module")
 def network():
     """A fused network that changes an image as much as trained ones do, and takes L_T in places."""
-    return region_aware(perturb(edge_cnn(**WIDE), 1, gain=0.5), perturb(texture_generator(**WIDE), 2, gain=0.5))
+    mask = Mask(damage=((1.0, 0.0), (1.9, 1.0), (2.2, 0.8)))
+    return region_aware(perturb(edge_cnn(**WIDE), 1, gain=0.5), perturb(texture_generator(**WIDE), 2, gain=0.5), mask)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from tfar.errors import TfarError
 from tfar.export.mobile_gpu import mobile_gpu_form
 from tfar.models.argan import unet_generator
 from tfar.models.galteri import galteri_generator
-from tfar.models.region_aware import OrientationDiversityMask, edge_cnn
+from tfar.models.region_aware import OrientationDiversityMask, edge_cnn, region_aware, texture_generator
+from tfar.recipes import Mask
 
 NETWORKS = {
     "scales": lambda: edge_cnn(**SCALES),
@@ -52,6 +53,16 @@ def test_the_mask_of_flat_parts_and_of_values_beyond_the_range():
     expected, found = masks({"threshold": 1}, image)
     np.testing.assert_array_equal(found, expected)
     assert 0 < expected.mean() < 0.9
+
+
+def test_the_form_takes_as_much_texture():
+    parts = [perturb(make(**SCALES), seed) for seed, make in enumerate((edge_cnn, texture_generator))]
+    network = region_aware(*parts, Mask(outside=0.5, damage=((0.0, 0.2), (2.0, 1.0), (30.0, 0.5))))
+    form = mobile_gpu_form(network, 32)
+    photo = np.float32(data.astronaut()[None, 100:132, 180:212]) / 127.5 - 1
+    expected = np.asarray(network(photo)["mask"])
+    np.testing.assert_allclose(form(photo)["mask"], expected, atol=1e-3)
+    assert len(np.unique(expected)) > 100
 
 
 def test_a_tile_that_the_network_would_have_to_extend():

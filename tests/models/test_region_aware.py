@@ -3,7 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from helpers import SCALES, TINY, convolutions, perturb
+from helpers import SCALES, TINY, convolutions, perturb, random_batch
 from keras import ops
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage import data
@@ -14,6 +14,7 @@ from tfar.models.region_aware import (
     EDGE_CNN,
     RECIPES,
     TEXTURE_GENERATOR,
+    DamageShare,
     OrientationDiversityMask,
     edge_cnn,
     region_aware,
@@ -364,6 +365,20 @@ def test_outside_texture_a_mask_is_lifted_and_keeps_its_order():
     np.testing.assert_allclose(lifted, 0.4 + 0.6 * ops.convert_to_numpy(plain), atol=1e-6)
 
 
+POINTS = ((2.0, 0.25), (20.0, 1.0), (30.0, 0.5))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_share_of_texture_follows_the_mean_damage_of_the_window_inside_the_image(channels):
+    jpeg, other = random_batch(25, 61, channels)[:, None]
+    base = jpeg + (other - jpeg) * np.linspace(-0.3, 0.6, 61, dtype=np.float32).clip(0)[:, None]
+    found = ops.convert_to_numpy(DamageShare(POINTS)(jpeg, base))
+    change = np.float64(abs(base - jpeg)).mean(axis=-1)[0] * 127.5
+    damage = [[change[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9].mean() for x in range(61)] for y in range(25)]
+    np.testing.assert_allclose(found[0, ..., 0], np.interp(damage, *zip(*POINTS)), atol=1e-4)
+    np.testing.assert_allclose((found.min(), found.max(), found[0, 12, -1, 0]), (0.25, 1.0, 0.5), atol=0.01)
+
+
 def test_mask_of_color_is_that_of_its_luma():
     color = batch(14, 13)
     layer = OrientationDiversityMask()
@@ -393,6 +408,7 @@ def test_fused_takes_texture_inside_the_mask_and_base_outside(fused_model, size)
 def test_fused_network_has_the_layers_of_its_parts_and_the_mask_of_base():
     base, texture = perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2)
     mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=3, outside=0.2)
+    fields = [field for field in dataclasses.fields(Mask) if field.name != "damage"]
     jpeg = batch(13, 10)
     outputs = arrays(region_aware(base, texture, mask)(jpeg))
     np.testing.assert_allclose(outputs["base"], base(jpeg)["image"], atol=1e-6)
@@ -400,16 +416,30 @@ def test_fused_network_has_the_layers_of_its_parts_and_the_mask_of_base():
     layer = OrientationDiversityMask(threshold=6, gradient_floor=9.0, majority=3, feather=3, outside=0.2)
     np.testing.assert_array_equal(outputs["mask"], layer(outputs["base"]))
     assert 0 < outputs["mask"].mean() < 1
-    for other in (dataclasses.replace(mask, **{field.name: field.default}) for field in dataclasses.fields(Mask)):
+    for other in (dataclasses.replace(mask, **{field.name: field.default}) for field in fields):
         assert (ops.convert_to_numpy(region_aware(base, texture, other)(jpeg)["mask"]) != outputs["mask"]).any()
 
 
+def test_fused_network_takes_as_much_texture_as_the_damage_allows():
+    base, texture = perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2)
+    jpeg = batch(13, 30)
+    plain = arrays(region_aware(base, texture, Mask(outside=0.5))(jpeg))
+    damage = ops.convert_to_numpy(DamageShare(POINTS).damage(jpeg, plain["base"]))
+    points = ((damage.min(), 0.25), (damage.mean(), 1.0), (damage.max(), 0.5))
+    outputs = arrays(region_aware(base, texture, Mask(outside=0.5, damage=points))(jpeg))
+    share = ops.convert_to_numpy(DamageShare(points)(jpeg, outputs["base"]))
+    assert 0.2 < share.min() < 0.4 < 0.8 < share.max() < 1.01
+    np.testing.assert_allclose(outputs["mask"], plain["mask"] * share, atol=1e-6)
+    expected = outputs["base"] + outputs["mask"] * (outputs["texture"] - outputs["base"])
+    np.testing.assert_allclose(outputs["fused"], expected, atol=1e-6)
+
+
 def test_fused_network_survives_saving_with_its_mask(tmp_path):
-    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=5, outside=0.25)
+    mask = Mask(threshold=6, gradient_floor=9.0, majority=3, feather=5, outside=0.25, damage=POINTS)
     model = region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2), mask)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    config = loaded.get_layer("mask").get_config()
+    config = loaded.get_layer("mask").get_config() | {"damage": loaded.get_layer("mask_share").points}
     assert {name: config[name] for name in vars(mask)} == vars(mask)
     jpeg = batch(9, 14)
     for name, value in arrays(model(jpeg)).items():

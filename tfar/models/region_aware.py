@@ -6,7 +6,7 @@ the paper                   here
 Fig. 1, Edge-CNN            :func:`edge_cnn`
 Fig. 1, Texture-GAN         :func:`texture_generator`, :func:`srgan_discriminator`
 Section 3.3, mask           :class:`OrientationDiversityMask`
-Section 3.3, merging        :func:`region_aware`
+Section 3.3, merging        :func:`region_aware`; not in the paper, :class:`DamageShare`
 Eq. 1-3, 4-8, 9-10          ``tfar.losses`` (fidelity, edge, perceptual, texture, adversarial)
 Section 4.1, training       :data:`RECIPES`, entry ``paper``
 ==========================  ==================================================================
@@ -33,6 +33,7 @@ Deviations and choices (what the text does not say):
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -337,6 +338,52 @@ class OrientationDiversityMask(layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
+@keras.saving.register_keras_serializable(package="tfar")
+class DamageShare(layers.Layer):
+    """How much texture a place takes, by how much L_B changed it. Not in the paper.
+
+    The damage at a pixel is the mean of ``abs(L_B - J)``, in levels of 0 to 255 before L_B is clipped, over the
+    channels and over a window of 17x17 pixels. Where it is small, as in light JPEGs and in flat parts of drawings, L_T
+    has nothing to invent; where it is great, L_T's guesses cost most PSNR for what they bring in LPIPS
+    (docs/training.md).
+
+    Args:
+        points: two or more damages, rising, each with its share in [0, 1]. Between two the share is interpolated
+            linearly; below the first and above the last it is theirs.
+
+    Maps a JPEG and its L_B, ``(B, H, W, C)`` in [-1, 1], to shares ``(B, H, W, 1)`` in [0, 1], float32.
+    """
+
+    WINDOW = 17
+
+    def __init__(self, points: Sequence[tuple[float, float]], **kwargs):
+        super().__init__(**kwargs)
+        self.points = tuple((float(damage), float(share)) for damage, share in points)
+
+    def call(self, jpeg, base):
+        damage = self.damage(jpeg, base)
+        starts, shares = np.transpose(self.points)
+        slopes = np.diff(shares) / np.diff(starts)
+        share = shares[0]
+        for start, bend in zip(starts, np.diff(slopes, prepend=0.0, append=0.0)):
+            share = share + bend * ops.relu(damage - start)
+        return share
+
+    def damage(self, jpeg, base):
+        """Mean change in levels around every pixel, ``(B, H, W, 1)`` float32."""
+        before, after = pixels.to_255(jpeg), pixels.to_255(base)
+        change = ops.maximum(after - before, before - after)
+        mean = np.full((1, 1, change.shape[-1], 1), 1 / change.shape[-1], np.float32)
+        change = ops.conv(change, ops.convert_to_tensor(mean), padding="valid")
+        return ops.average_pool(change, self.WINDOW, strides=1, padding="same")
+
+    def compute_output_shape(self, jpeg_shape, base_shape):
+        return (*base_shape[:-1], 1)
+
+    def get_config(self):
+        return {**super().get_config(), "points": self.points}
+
+
 def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -> keras.Model:
     """The fused system as one functional graph (Section 3.3): L_T where the mask of L_B is 1, L_B where it is 0, and a
     mixture between.
@@ -344,7 +391,8 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
     Args:
         base: a network made by :func:`edge_cnn`.
         texture: a network made by :func:`texture_generator`.
-        mask: parameters of :class:`OrientationDiversityMask`.
+        mask: parameters of :class:`OrientationDiversityMask`, and ``damage``, the points of :class:`DamageShare`, with
+            whose shares the mask is multiplied.
 
     Returns:
         A model from a JPEG ``(B, H, W, C)`` in [-1, 1] to a dictionary of ``fused``, ``base`` and ``texture``
@@ -353,7 +401,11 @@ def region_aware(base: keras.Model, texture: keras.Model, mask: Mask = Mask()) -
     jpeg = keras.Input(base.input_shape[1:], name="jpeg")
     base_layer = base(jpeg)["image"]
     texture_layer = texture(jpeg)["image"]
-    region = OrientationDiversityMask(**vars(mask), dtype="float32", name="mask")(base_layer)
+    options = {name: value for name, value in vars(mask).items() if name != "damage"}
+    region = OrientationDiversityMask(**options, dtype="float32", name="mask")(base_layer)
+    if mask.damage:
+        share = DamageShare(mask.damage, dtype="float32", name="mask_share")(jpeg, base_layer)
+        region = layers.Multiply(dtype="float32", name="shared_mask")([region, share])
     difference = layers.Subtract(name="texture_minus_base")([texture_layer, base_layer])
     transferred = layers.Multiply(name="transferred")([difference, region])
     fused = layers.Add(name="fused")([base_layer, transferred])
@@ -459,7 +511,12 @@ def _efficient(
             monitor="last",
             **common,
         ),
-        mask=Mask(threshold=4, feather=5, outside=0.5),  # less PSNR for the same LPIPS is lost (docs/training.md)
+        mask=Mask(  # which loses less PSNR for the same LPIPS, and leaves light JPEGs alone (docs/training.md)
+            threshold=4,
+            feather=5,
+            outside=0.8,
+            damage=((0.75, 0.0), (1.5, 1.0), (3.0, 0.9), (6.0, 0.55), (12.0, 0.35)),
+        ),
         texture_from_base=True,
     )
 
