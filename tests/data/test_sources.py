@@ -59,14 +59,21 @@ def test_files_that_are_no_images_are_skipped_with_a_warning_each(tmp_path):
         assert sum(str(tmp_path / name) in message for message in messages) == 1
 
 
-def test_images_smaller_than_a_patch_are_skipped_with_a_warning_each(tmp_path):
+def test_images_smaller_than_a_patch_are_skipped_with_one_warning(tmp_path):
     for name, height, width in (("fits.png", 32, 33), ("low.png", 31, 50), ("narrow.png", 40, 31)):
         save(tmp_path / name, COLOR[:height, :width])
-    (training, held_out), messages = warned(sources.load_split, str(tmp_path), 0.5, 32)
+    (training, held_out), [message] = warned(sources.load_split, str(tmp_path), 0.5, 32)
     assert (names(training), held_out) == (["fits.png"], [])
-    assert len(messages) == 2
-    assert f"{tmp_path}/low.png: 50x31 is smaller than the 32x32 patch" in messages[0]
-    assert f"{tmp_path}/narrow.png: 31x40 is smaller" in messages[1]
+    small = f"{tmp_path}/low.png (50x31), {tmp_path}/narrow.png (31x40)"
+    assert message == f"skipped {small}: 2 of 3 images are smaller than the 32x32 patch"
+
+
+def test_of_many_small_images_the_first_are_named(tmp_path):
+    for name in "abcdef":
+        save(tmp_path / f"{name}.png", COLOR[:20])
+    save(tmp_path / "fits.png", COLOR)
+    _, [message] = warned(sources.load_split, str(tmp_path), 0.0, 32)
+    assert "c.png (50x20) and 3 more: 6 of 7 images" in message and "d.png" not in message
 
 
 @pytest.mark.filterwarnings("ignore:skipped")
@@ -148,7 +155,7 @@ def test_the_demo_set_has_a_fixed_split_of_readable_photographs():
 def test_demo_images_smaller_than_a_patch_are_skipped():
     (training, held_out), messages = warned(sources.load_split, "demo", 0.1, 501)
     assert all(min(image.size) >= 501 for image in training + held_out) and training
-    assert len(messages) == 12 - len(training + held_out) and any("coffee.png" in message for message in messages)
+    assert len(messages) == 2 and any("coffee.png (600x400)" in message for message in messages)
 
 
 def test_tfds_without_the_package_says_how_to_install_it(monkeypatch):
@@ -188,7 +195,7 @@ def test_images_of_tfds_are_read_from_the_disk_one_by_one(tmp_path, monkeypatch)
     (training, held_out), messages = warned(sources.load_split, "tfds:tiny", 0.34, 16)
     assert decoded == []
     found = training + held_out
-    assert (len(training), len(held_out), sum("smaller than" in message for message in messages)) == (2, 1, 2)
+    assert (len(training), len(held_out), sum(": 2 of 5 images are" in message for message in messages)) == (2, 1, 1)
     assert sorted(image.size for image in found) == [(16, 30), (17, 30), (18, 30)]
     for image in found:
         np.testing.assert_array_equal(image.load(), images[image.size[0] - 14])

@@ -17,6 +17,7 @@ from tfar.data.shards import Shards
 from tfar.errors import ImageError
 from tfar.images.read import image_files, image_size, read_image
 
+NAMED = 3  # files that a warning names; of more it gives the number
 DEMO_TRAINING = (
     "astronaut.png",
     "brick.png",
@@ -70,7 +71,7 @@ def load_split(source: str, validation: float, patch: int) -> tuple[Sequence[Sou
     Args:
         source: a folder, ``shards:FOLDER``, ``demo`` or ``tfds:NAME``, as in :class:`tfar.recipes.Data`.
         validation: share of the files to hold out. The demo set has a fixed split.
-        patch: images smaller than this on either side are left out with a warning that names the file.
+        patch: images smaller than this on either side are left out with a warning that names the first of them.
 
     Raises:
         ImageError: when the source does not exist or nothing usable is left to train on.
@@ -199,10 +200,11 @@ def _decoded(records: Sequence, index: int, key: str) -> np.ndarray:
 
 
 def _large_enough(images: Sequence[SourceImage], patch: int) -> list[SourceImage]:
-    """The images that a patch fits into; the others are left out with a warning."""
-    for image in images:
-        height, width = image.size
-        if min(height, width) < patch:
-            problem = f"{width}x{height} is smaller than the {patch}x{patch} patch"
-            warnings.warn(f"skipped {image.name}: {problem}", stacklevel=2)
+    """The images that a patch fits into; the others are left out with one warning, which names the first of them."""
+    small = [image for image in images if min(image.size) < patch]
+    if small:
+        named = ", ".join(f"{image.name} ({image.size[1]}x{image.size[0]})" for image in small[:NAMED])
+        more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
+        problem = f"{len(small)} of {len(images)} images are smaller than the {patch}x{patch} patch"
+        warnings.warn(f"skipped {named}{more}: {problem}", stacklevel=2)
     return [image for image in images if min(image.size) >= patch]
