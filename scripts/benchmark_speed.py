@@ -3,8 +3,9 @@
     python scripts/benchmark_speed.py LIVE1 --limit 8 --size 384 --quality 10
     python scripts/benchmark_speed.py LIVE1 --preset general --threads 1 2
 
-The middle of every image is coded as a colour JPEG and restored, by each engine and number of threads in a process of
-its own: `keras` (float32), `keras bfloat16`, `litert` (float32), `litert 8-bit` (weights in 8 bits), and the same
+Of a region-aware preset with two networks both what takes them (`fused`) and what takes one (`base`) is measured. The
+middle of every image is coded as a colour JPEG and restored, by each engine and number of threads in a process of its
+own: `keras` (float32), `keras bfloat16`, `litert` (float32), `litert 8-bit` (weights in 8 bits), and the same
 weights in other runtimes, in float32: `onnxruntime` and `openvino`, which compute the ONNX file that `tfar export`
 writes, and `pytorch`, Keras on PyTorch through torch.compile. What these need is installed by `pip install "tfar[onnx]"
 openvino torch`; one that is not there is left out. Columns:
@@ -72,8 +73,8 @@ def run(options):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npz"
         np.savez(file, *given)
-        for preset in options.preset or presets.names():
-            add(preset, "floor", 1, f"{multiplications(presets.load(preset)) * 1e6 / rate:.2f}")
+        for preset in (row for name in options.preset or presets.names() for row in restorations(name)):
+            add(preset, "floor", 1, f"{multiplications(part(preset)) * 1e6 / rate:.2f}")
             expected = None
             for kind in filter(installed, options.engine):
                 for threads in options.threads:
@@ -101,6 +102,24 @@ def installed(kind: str) -> bool:
     return kind not in PACKAGES or importlib.util.find_spec(PACKAGES[kind]) is not None
 
 
+def restorations(preset: str) -> list[str]:
+    """What a preset can give at different costs, by the names that `tfar evaluate` has for them."""
+    from tfar.restoration.restorer import Restorer
+
+    return [f"{preset} fused", f"{preset} base"] if Restorer(preset).layered else [preset]
+
+
+def part(row: str):
+    """The network that such a restoration takes, with its output alone."""
+    import keras
+
+    from tfar.models import main_output
+
+    preset, _, layer = row.partition(" ")
+    model = presets.load(preset)
+    return keras.Model(model.inputs, model.output[layer or main_output(model)])
+
+
 def middle(image: np.ndarray, size: int) -> np.ndarray:
     top, left = (max(side - size, 0) // 2 for side in image.shape[:2])
     return np.ascontiguousarray(image[top : top + size, left : left + size])
@@ -112,7 +131,7 @@ def measured(preset: str, kind: str, threads: int, file: Path) -> tuple[dict, li
     if kind.startswith("litert"):
         from tfar.restoration.converted import network_file
 
-        network_file(presets.model_file(preset), eight_bit=kind == "litert 8-bit")
+        network_file(presets.model_file(preset.split()[0]), eight_bit=kind == "litert 8-bit")
     if kind in ("onnxruntime", "openvino"):
         export(preset, onnx_file(file, preset))
     command = [sys.executable, __file__, "--measure", preset, kind, str(threads), str(file), str(target)]
@@ -151,7 +170,8 @@ def by_tfar(preset: str, kind: str):
     from tfar.restoration.restorer import Restorer
 
     engines.eight_bit_weights = lambda: kind == "litert 8-bit"
-    return Restorer(bfloat16(preset) if kind == "keras bfloat16" else preset, engine=kind.split()[0])
+    name, _, layer = preset.partition(" ")
+    return Restorer(bfloat16(name) if kind == "keras bfloat16" else name, layer or None, engine=kind.split()[0])
 
 
 def onnx_file(images: Path, preset: str) -> Path:
@@ -165,9 +185,10 @@ def export(preset: str, file: Path):
     from tfar.models import main_output
 
     if not file.exists():
-        model = presets.load(preset)
+        name, _, layer = preset.partition(" ")
+        model = presets.load(name)
         saved_model = file.with_suffix("")
-        export_saved_model(model, saved_model, output=main_output(model))
+        export_saved_model(model, saved_model, output=layer or main_output(model))
         export_onnx(saved_model, file)
 
 
@@ -206,9 +227,10 @@ def by_pytorch(preset: str, threads: int):
     from tfar.restoration.restorer import Restorer
 
     torch.set_num_threads(threads)
-    model = presets.load(preset)
-    restorer = Restorer(model, engine="keras")
-    engines._network(model, "fused" if restorer.layered else "image").jit_compile = True  # kept by the engine
+    name, _, layer = preset.partition(" ")
+    model = presets.load(name)
+    restorer = Restorer(model, layer or None, engine="keras")
+    engines._network(model, layer or "image").jit_compile = True  # kept by the engine
     return restorer
 
 

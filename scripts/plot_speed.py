@@ -31,7 +31,7 @@ def peers(file: str) -> dict[str, Point]:
 
 
 def presets_by(file: str) -> dict[str, Point]:
-    """The points of the presets, a fused network by its layer ``fused``."""
+    """The points of the presets; of those with two networks, of their layers."""
     taken: dict[str, float] = {}
     for row in rows(file):
         if row["engine"] != "floor" and row["threads"] == "1":
@@ -40,10 +40,10 @@ def presets_by(file: str) -> dict[str, Point]:
 
 
 def psnr(name: str) -> float:
-    noted = json.loads(presets.model_file(name).with_name("metrics.json").read_text(encoding="utf-8"))
+    noted = json.loads(presets.model_file(name.split()[0]).with_name("metrics.json").read_text(encoding="utf-8"))
     for mean in (mean for evaluation in noted["evaluations"] for mean in evaluation["means"]):
         place = (mean["dataset"], mean["protocol"], mean["quality"])
-        if place == ("LIVE1", "gray", 10) and mean["model"] in (name, f"{name} fused"):
+        if place == ("LIVE1", "gray", 10) and mean["model"] == name:
             return mean["scores"]["psnr"]
     raise TfarError(f"{name} has no score on LIVE1, gray, at quality 10")
 

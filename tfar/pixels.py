@@ -32,10 +32,10 @@ def to_uint8(image):
 
 def to_luma(image):
     """Full-range BT.601 luma of an image ``(..., 3)``, in the image's own range; returns ``(..., 1)``."""
-    from keras import ops
+    from keras import backend, ops
 
-    weights = ops.convert_to_tensor(BT601_LUMA, dtype=image.dtype)
-    return ops.sum(image * weights, axis=-1, keepdims=True)
+    weights = np.array(BT601_LUMA, backend.standardize_dtype(image.dtype))  # a tensor would be an input of graphs
+    return ops.sum(ops.multiply(image, weights), axis=-1, keepdims=True)
 
 
 def to_ycbcr(image):

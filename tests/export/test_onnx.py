@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import NOISE_GENERATOR, largest_difference, perturb
+from helpers import NOISE_GENERATOR, TINY, largest_difference, perturb
 from PIL import Image
 from skimage import data
 
@@ -12,6 +12,7 @@ from tfar.export.checks import check_onnx
 from tfar.export.onnx import export_onnx
 from tfar.export.saved_model import export_saved_model
 from tfar.models.one_to_many import proposal_network
+from tfar.models.region_aware import edge_cnn
 from tfar.restoration.restorer import Restorer
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
@@ -123,6 +124,16 @@ def test_networks_that_take_noise(tmp_path, noise):
     first, again = (session(tmp_path / "app.onnx").run(None, {"image": large})[0] for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert first.shape == large.shape
+
+
+def test_networks_for_luma(tmp_path, noise):
+    model = perturb(edge_cnn(**TINY, channels=1), 1)
+    export_saved_model(model, tmp_path / "saved_model", output="image")
+    export_onnx(tmp_path / "saved_model", tmp_path / "model.onnx")
+    assert contract(tmp_path / "model.onnx").keys() == {"image", "restored"}
+    image = noise(17, 13)
+    [restored] = session(tmp_path / "model.onnx").run(None, {"image": image[None]})
+    assert largest_difference(restored[0], Restorer(model)(image)) <= 1
 
 
 def test_a_file_of_another_network_is_found_out(exported, single_model, tmp_path):
