@@ -514,8 +514,8 @@ def _efficient(
         mask=Mask(  # which loses less PSNR for the same LPIPS, and leaves light JPEGs alone (docs/training.md)
             threshold=4,
             feather=5,
-            outside=0.8,
-            damage=((0.75, 0.0), (1.5, 1.0), (3.0, 0.9), (6.0, 0.55), (12.0, 0.35)),
+            outside=0.9,
+            damage=((0.9, 0.0), (1.35, 1.0), (2.0, 1.0), (3.0, 0.75), (6.0, 0.45), (12.0, 0.25)),
         ),
         texture_from_base=True,
     )
