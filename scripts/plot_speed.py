@@ -73,6 +73,7 @@ def plot(file: Path, ours: Mapping[str, Point], others: Mapping[str, Point]):
     axes.set(
         xscale="log", xlabel="CPU-seconds per megapixel, one core", ylabel="PSNR (dB), LIVE1, gray, JPEG quality 10"
     )
+    axes.margins(x=0.12)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(file, dpi=120)

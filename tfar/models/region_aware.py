@@ -375,7 +375,8 @@ class DamageShare(layers.Layer):
         change = ops.maximum(after - before, before - after)
         mean = np.full((1, 1, change.shape[-1], 1), 1 / change.shape[-1], np.float32)
         change = ops.conv(change, ops.convert_to_tensor(mean), padding="valid")
-        return ops.average_pool(change, self.WINDOW, strides=1, padding="same")
+        columns = ops.average_pool(change, (self.WINDOW, 1), strides=1, padding="same")
+        return ops.average_pool(columns, (1, self.WINDOW), strides=1, padding="same")
 
     def compute_output_shape(self, jpeg_shape, base_shape):
         return (*base_shape[:-1], 1)
