@@ -2,6 +2,7 @@
 
     python scripts/write_tables.py            # after scripts/score_presets.py
     python scripts/write_tables.py --check    # exit code 2 when a table is not what metrics.json says; the tests run it
+    python scripts/write_tables.py --figure   # saved_models/LIVE1-gray-psnr-lpips.png, too; needs matplotlib
 
 A table stands between two comments, of which the first says what it shows:
 
@@ -24,11 +25,12 @@ from tfar.cli import exit_code
 from tfar.errors import TfarError
 
 with backend.starting():
-    from tfar.evaluation.results import BASELINE, Gain, Mean
+    from tfar.evaluation.results import BASELINE, Gain, Mean, Row
     from tfar.metrics.catalogue import metric_of
-    from tfar.reports import tables
+    from tfar.reports import figures, tables
 
 ROOT = Path(__file__).parent.parent
+MEASURED = ("dataset", "protocol", "quality", "model", "bpp", "seconds", "scores")
 BLOCK = re.compile(r"(<!-- scores (?P<names>[^:]+): (?P<what>.+?) -->\n).*?(?=<!-- /scores -->)", re.DOTALL)
 
 
@@ -44,7 +46,20 @@ def run(options):
                 file.write_text(written, encoding="utf-8")
     if stale and options.check:
         raise TfarError("these tables are not those of metrics.json; run scripts/write_tables.py")
+    if options.figure:
+        print(*figures.write_figures(ROOT / "saved_models", [plane("LIVE1", "gray", (10, 20))]))
     return 0
+
+
+def plane(dataset: str, protocol: str, qualities: Sequence[int]) -> figures.Plot:
+    """PSNR against LPIPS of all presets."""
+    rows = [
+        Row(image="mean", **{name: getattr(mean, name) for name in MEASURED})
+        for mean in measurements(presets.names(), dataset, protocol)
+        if mean.quality in qualities
+    ]
+    [plot] = (plot for plot in figures.plots(rows) if plot.name == "psnr-lpips")
+    return plot
 
 
 def documents() -> Iterator[Path]:
@@ -120,4 +135,5 @@ def unique(measured: Iterator[Mean]) -> list[Mean]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--figure", action="store_true")
     sys.exit(exit_code(run, parser.parse_args()))
