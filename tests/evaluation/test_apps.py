@@ -51,5 +51,5 @@ def test_the_default_preset_loses_little_in_the_app(tmp_path):
     jpeg = compress(original, 20)
     restored = contestant(str(tmp_path / "app.tflite")).restore(jpeg)["app.tflite"]
     scores = [psnr(original, image) for image in (jpeg, restored, Restorer(model)(jpeg))]
-    assert scores[2] > scores[0] + 0.5
+    assert scores[2] > scores[0] + 0.3
     assert scores[2] - scores[1] <= 0.1
