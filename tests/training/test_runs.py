@@ -10,16 +10,17 @@ import time
 
 import numpy as np
 import pytest
-from helpers import GENERATOR, ROOT, adversarial_recipe, noise_recipe, plain_recipe
+from helpers import GENERATOR, ROOT, TINY, adversarial_recipe, noise_recipe, perturb, plain_recipe
 from PIL import Image
 
 from tfar import presets
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
-from tfar.models.region_aware import RECIPES
+from tfar.models.galteri import galteri_generator
+from tfar.models.region_aware import RECIPES, edge_cnn, region_aware, texture_generator
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, override
 from tfar.storage import load_weights
-from tfar.training.runs import Run, StopOnNonFinite
+from tfar.training.runs import Run, StopOnNonFinite, copy_matching_weights
 
 
 def epochs_in_log(run):
@@ -265,6 +266,22 @@ def test_new_run_can_start_from_another_network(tmp_path):
         trained.get_layer("block1_conv1").get_weights()[0], base.get_layer("block1_conv1").get_weights()[0], atol=1e-6
     )
     assert trained.get_layer("head1").get_weights()[0].shape != base.get_layer("head1").get_weights()[0].shape
+
+
+@pytest.mark.parametrize("part", ["edge_cnn", "texture_generator"])
+def test_new_run_starts_from_its_part_of_a_fused_network(part):
+    fused = region_aware(perturb(edge_cnn(**TINY), 1), perturb(texture_generator(**TINY), 2))
+    target = {"edge_cnn": edge_cnn, "texture_generator": texture_generator}[part](**TINY)
+    copy_matching_weights(fused, target)
+    for given, copied in zip(fused.get_layer(part).get_weights(), target.get_weights(), strict=True):
+        np.testing.assert_array_equal(copied, given)
+
+
+def test_a_network_of_which_nothing_can_be_taken_is_refused(tmp_path):
+    run = Run(tmp_path / "run", plain_recipe())
+    with pytest.raises(CheckpointError, match="no layer of galteri_generator .* of edge_cnn's"):
+        run.train(initial=galteri_generator(filters=4, blocks=1), verbose=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_without_held_out_files_validates_on_the_training_files(tmp_path):

@@ -51,7 +51,7 @@ class RegionAwareRun:
         network starts from ``initial``.
         """
         strategy = strategy or choose_strategy()
-        self.base.check()
+        self.base.check(initial)
         self.texture.check()
         if is_chief(strategy):
             write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))

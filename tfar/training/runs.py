@@ -77,12 +77,14 @@ class Run:
         """Images and patches of the training."""
         return self.recipe.data
 
-    def check(self):
-        """Raise what :meth:`train` would raise for the recipe or its images, before anything is written."""
+    def check(self, initial: keras.Model | None = None):
+        """Raise what :meth:`train` would raise for the recipe, its images or ``initial``, before anything is written."""
         data = self.recipe.data
         generator = build(self.recipe.generator)
         check_terms(self.recipe, generator)
         build_discriminator(self.recipe, channels(generator))
+        if initial is not None:
+            copy_matching_weights(initial, generator)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they name is named again when the training starts
             build_features(self.recipe)
@@ -102,7 +104,8 @@ class Run:
         Args:
             strategy: made by :func:`tfar.training.distribution.choose_strategy`; by default its ``auto``.
             minutes: stop after the epoch in which this time has passed; a later call goes on from there.
-            initial: a network whose weights a new run starts from, layer by layer where name and shapes agree.
+            initial: a network whose weights a new run starts from, layer by layer where name and shapes agree; of a
+                fused region-aware network its part of the generator's name.
             on_nan: what to do when a loss term becomes NaN or infinite: ``stop``, or ``rollback``, which goes on from
                 the newest checkpoint at half the rates, for this and all later epochs, and stops at the fifth time.
             verbose: progress bar of Keras: ``auto``, 0, 1 or 2.
@@ -114,11 +117,12 @@ class Run:
             ImageError: when there are no images to train on.
             ShardError: when packed photographs are not as they were packed.
             NonFiniteLoss: when a loss term becomes NaN or infinite.
-            CheckpointError: when a checkpoint cannot be written; the one before is whole.
+            CheckpointError: when a checkpoint cannot be written; the one before is whole. When no layer of ``initial``
+                agrees.
             LostWorker: when another worker of the cluster is gone.
         """
         strategy = strategy or choose_strategy()
-        self.check()
+        self.check(initial)
         if is_chief(strategy):
             remove_parts(self.folder)
             remove_parts(self.folder / "checkpoints")
@@ -415,9 +419,20 @@ def _slower(phase: Phase, factor: float) -> Phase:
 
 
 def copy_matching_weights(source: keras.Model, target: keras.Model):
-    """Copy the weights of layers that have the same name and shapes in both networks."""
-    sources = {layer.name: layer for layer in source.layers}
+    """Copy the weights of layers that have the same name and shapes in both networks.
+
+    Of a fused region-aware network the part is taken that has the target's name, such as ``edge_cnn``.
+
+    Raises:
+        CheckpointError: when no layer agrees.
+    """
+    parts = {layer.name: layer for layer in source.layers if isinstance(layer, keras.Model)}
+    sources = {layer.name: layer for layer in parts.get(target.name, source).layers}
+    agreed = False
     for layer in target.layers:
         given = sources[layer.name].get_weights() if layer.name in sources else []
         if given and [w.shape for w in given] == [w.shape for w in layer.get_weights()]:
             layer.set_weights(given)
+            agreed = True
+    if not agreed:
+        raise CheckpointError(f"no layer of {source.name} has the name and shapes of one of {target.name}'s")
