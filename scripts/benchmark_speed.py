@@ -49,6 +49,8 @@ def run(options):
     from tfar import backend
 
     backend.start()
+    import keras
+
     from tfar.images.read import image_files, read_image
     from tfar.jpeg import compress
     from tfar.metrics.catalogue import choose, score
@@ -74,7 +76,9 @@ def run(options):
         file = Path(folder) / "images.npz"
         np.savez(file, *given)
         for preset in (row for name in options.preset or presets.names() for row in restorations(name)):
-            add(preset, "floor", 1, f"{multiplications(part(preset)) * 1e6 / rate:.2f}")
+            model, layer = loaded(preset)
+            network = keras.Model(model.inputs, model.output[layer])
+            add(preset, "floor", 1, f"{multiplications(network) * 1e6 / rate:.2f}")
             expected = None
             for kind in filter(installed, options.engine):
                 for threads in options.threads:
@@ -109,15 +113,13 @@ def restorations(preset: str) -> list[str]:
     return [f"{preset} fused", f"{preset} base"] if Restorer(preset).layered else [preset]
 
 
-def part(row: str):
-    """The network that such a restoration takes, with its output alone."""
-    import keras
-
+def loaded(row: str):
+    """The model of such a row, and the output of it that the row takes."""
     from tfar.models import main_output
 
     preset, _, layer = row.partition(" ")
     model = presets.load(preset)
-    return keras.Model(model.inputs, model.output[layer or main_output(model)])
+    return model, layer or main_output(model)
 
 
 def middle(image: np.ndarray, size: int) -> np.ndarray:
@@ -182,13 +184,11 @@ def export(preset: str, file: Path):
     """A preset as the ONNX file that ``tfar export`` writes, once."""
     from tfar.export.onnx import export_onnx
     from tfar.export.saved_model import export_saved_model
-    from tfar.models import main_output
 
     if not file.exists():
-        name, _, layer = preset.partition(" ")
-        model = presets.load(name)
+        model, layer = loaded(preset)
         saved_model = file.with_suffix("")
-        export_saved_model(model, saved_model, output=layer or main_output(model))
+        export_saved_model(model, saved_model, output=layer)
         export_onnx(saved_model, file)
 
 
@@ -227,11 +227,9 @@ def by_pytorch(preset: str, threads: int):
     from tfar.restoration.restorer import Restorer
 
     torch.set_num_threads(threads)
-    name, _, layer = preset.partition(" ")
-    model = presets.load(name)
-    restorer = Restorer(model, layer or None, engine="keras")
-    engines._network(model, layer or "image").jit_compile = True  # kept by the engine
-    return restorer
+    model, layer = loaded(preset)
+    engines._network(model, layer).jit_compile = True  # kept by the engine
+    return Restorer(model, None if layer == "image" else layer, engine="keras")
 
 
 def bfloat16(preset: str):

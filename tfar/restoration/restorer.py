@@ -138,8 +138,8 @@ class Restorer:
         """All layers of a fused network and its mask, from one call; the dials play no part.
 
         Returns:
-            ``base``, ``texture`` and ``fused``, uint8 of the image's shape, and ``mask``, uint8 ``(H, W)``: 255 where
-            the texture layer is taken and 0 elsewhere.
+            ``base``, ``texture`` and ``fused``, uint8 of the image's shape, and ``mask``, uint8 ``(H, W)``: how much of
+            the texture layer is taken, from 0 to 255 for all of it.
         """
         planes = _planes(image)
         found = {layer: np.empty(planes.shape, np.uint8) for layer in LAYERS}
@@ -274,7 +274,7 @@ def layer_restorers(model: "keras.Model | str | Path") -> Mapping[str, Restorer]
 
 
 def region_mask(model: "keras.Model | str | Path", image: np.ndarray) -> np.ndarray:
-    """Where a fused region-aware network takes the texture layer: uint8 ``(H, W)``, 255 there and 0 elsewhere."""
+    """How much of the texture layer a fused region-aware network takes: uint8 ``(H, W)``, from 0 to 255 for all."""
     return Restorer(model).layers(image)["mask"]
 
 
