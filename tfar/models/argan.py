@@ -156,7 +156,8 @@ RECIPES = {
             _practical(
                 {"filters": 48, "blocks": 2},
                 steps_per_epoch=500,
-                mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=2e-3, decay="cosine", warmup=250),
+                # at a rate of 2e-3 it diverged after 900 steps
+                mse=Phase(epochs=20, terms={"mse": 1.0}, learning_rate=7e-4, decay="cosine", warmup=250),
                 gan=Phase(
                     epochs=6, terms=_GAN_TERMS, learning_rate=5e-4, discriminator_rate=2e-4, decay="cosine", warmup=250
                 ),
