@@ -78,7 +78,7 @@ class Run:
         return self.recipe.data
 
     def check(self, initial: keras.Model | None = None):
-        """Raise what :meth:`train` would raise for the recipe, its images or ``initial``, before anything is written."""
+        """Raise what :meth:`train` would for the recipe, its images or ``initial``, before anything is written."""
         data = self.recipe.data
         generator = build(self.recipe.generator)
         check_terms(self.recipe, generator)
