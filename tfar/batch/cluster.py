@@ -249,7 +249,7 @@ def _restored(
     restored = rows.repartition(target_num_rows_per_block=PARCEL).map_batches(
         Worker,
         fn_constructor_args=(settings, target, Remote(ledger)),
-        batch_size=None,
+        batch_size=PARCEL,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=_workers(machines), max_tasks_in_flight_per_actor=2),
         num_cpus=machines.cpus,
