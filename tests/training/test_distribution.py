@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -189,7 +190,7 @@ class Cluster:
                 return
             for index, worker in enumerate(self.workers):
                 if worker.poll():
-                    self.said.append(worker.stderr.read())
+                    self.said.append((worker.returncode, worker.stderr.read()))
                     assert len(self.said) < 6, self.said
                     self.workers[index] = self.start(index)
             time.sleep(0.1)
@@ -208,10 +209,9 @@ def test_a_worker_killed_within_an_epoch_and_started_again_changes_nothing(tmp_p
     harmed.workers[1].kill()
     harmed.wait()
     assert not (harmed.folder / "checkpoints" / "000001").exists()
-    gone = [text.splitlines() for text in harmed.said if text]
-    assert gone and all(lines[-1].startswith("tfar: a worker of the cluster is gone; start all") for lines in gone), (
-        gone
-    )
+    assert -signal.SIGKILL in [code for code, _ in harmed.said]
+    last = [text.splitlines()[-1] for code, text in harmed.said if code > 0]
+    assert last and all(line.startswith("tfar: a worker of the cluster is gone; start all") for line in last), last
     weights = [generator_weights(cluster.folder, 4) for cluster in (whole, harmed)]
     assert len(weights[0]) > 4
     for undisturbed, resumed in zip(*weights):
