@@ -129,7 +129,7 @@ class Features:
         network: ``vgg19`` or ``vgg16``.
         weights: ``imagenet`` (Keras downloads it), a ``.weights.h5`` file, ``random``, or ``imagenet-or-random``, which
             is random where there is nothing to download from, as in the demo.
-        perceptual: the Keras layer of the perceptual loss.
+        perceptual: the Keras layer of the perceptual loss and of ``feature_diversity``.
         texture: the Keras layers of the texture matching loss.
         texture_patch: side of the texture patches, in image pixels (the paper's P).
         texture_size: the size M by whose square the texture matching loss is divided: that of the whole feature ``map``
@@ -211,7 +211,7 @@ class Recipe:
     Args:
         generator: the network that restores.
         discriminator: its opponent in adversarial phases.
-        features: the frozen network behind the terms ``perceptual`` and ``texture``.
+        features: the frozen network behind the terms ``perceptual``, ``feature_diversity`` and ``texture``.
         data: images and patches.
         optimizer: how both networks are taught, and how weights are averaged.
         phases: what is minimised, in order.

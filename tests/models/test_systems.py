@@ -250,6 +250,11 @@ def test_on_cpus_every_system_learns_by_small_batches_on_the_grid_and_muon(syste
             "'jpeg' needs data.aligned above 0 and a data.patch that is a multiple of 8",
         ),
         ("one-to-many", ["generator.options.noise=false"], "'diversity' needs a generator that takes noise"),
+        (
+            "galteri-gan",
+            ['phases=[{"epochs":1,"terms":{"feature_diversity":1.0}}]'],
+            "'feature_diversity' needs a generator that takes noise",
+        ),
         ("galteri-ssim", ["data.patch=10"], "'ssim' needs a data.patch of at least 11"),
         ("galteri-ssim", ["monitor=mse"], "monitor must be .*, got 'mse'"),
         ("galteri-gan", ["monitor=perceptual"], "monitor must be .*, got 'perceptual'"),

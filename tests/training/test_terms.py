@@ -20,7 +20,7 @@ from tfar.models import call
 from tfar.quantization import luma_table
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe
 from tfar.training import trainer as engine
-from tfar.training.trainer import TERMS, Trainer
+from tfar.training.trainer import DIVERSITY_TERMS, TERMS, Trainer
 
 WEIGHT = 0.5
 RATE = 1e3  # high, so that what a kernel moves is far above its rounding
@@ -111,6 +111,15 @@ def gram(bench, restored, edges):
     return total
 
 
+def other(bench):
+    """The restoration from the noise turned by half a turn."""
+    return bench.restore(noise=bench.batch[0]["noise"][:, ::-1, ::-1])[0]
+
+
+def apart(first, second):
+    return -np.mean(np.log(np.mean(abs(first - second), (1, 2, 3)) + 1e-3))
+
+
 EXPECTED = {
     "mse": lambda bench, restored, edges: np.mean((restored - bench.original) ** 2),
     "l1": lambda bench, restored, edges: np.mean(abs(restored - bench.original)),
@@ -123,13 +132,9 @@ EXPECTED = {
     "texture": gram,
     "adversarial": lambda bench, restored, edges: np.mean(np.log1p(np.exp(-logits(bench, restored)))),
     "saturating": lambda bench, restored, edges: -np.mean(np.log1p(np.exp(logits(bench, restored)))),
-    "diversity": lambda bench, restored, edges: (
-        -np.mean(
-            np.log(
-                np.mean(abs(restored - bench.restore(noise=bench.batch[0]["noise"][:, ::-1, ::-1])[0]), (1, 2, 3))
-                + 1e-3
-            )
-        )
+    "diversity": lambda bench, restored, edges: apart(restored, other(bench)),
+    "feature_diversity": lambda bench, restored, edges: apart(
+        *(features(bench, image)["block2_pool"] for image in (restored, other(bench)))
     ),
 }
 
@@ -226,6 +231,15 @@ MUTATIONS = {
         "alike is better": lambda s: -diversity_loss(s.restored, s.other_restored),
         "the other one is fixed": lambda s: diversity_loss(s.restored, ops.stop_gradient(s.other_restored)),
     },
+    "feature_diversity": {
+        "against the original": lambda s: diversity_loss(
+            s.restored_features["block2_pool"], s.original_features["block2_pool"]
+        ),
+        "of the pixels": lambda s: diversity_loss(s.restored, s.other_restored),
+        "the other one is fixed": lambda s: diversity_loss(
+            s.restored_features["block2_pool"], ops.stop_gradient(s.other_features["block2_pool"])
+        ),
+    },
 }
 
 
@@ -311,7 +325,7 @@ class Bench:
         return pytest.approx(value, rel=1e-3), pytest.approx(WEIGHT * value, rel=1e-3), pytest.approx(slope, rel=0.05)
 
     def _moved(self, term, step):
-        if term == "diversity":  # its other restoration moves, too
+        if term in DIVERSITY_TERMS:  # their other restoration moves, too
             kept = self.start[0]
             self.restore(step)
             self.start[0] = self.trainer.generator.get_weights()
@@ -325,9 +339,9 @@ class Bench:
 def benches():
     generator = Network(builder="edge_cnn", options={**GENERATOR, "residual": True})
     noisy = Network(builder="proposal_network", options=NOISE_GENERATOR)
-    terms = [name for name in TERMS if name != "diversity"]
-    plain = Bench(generator, terms, aligned=1.0)
-    return {**dict.fromkeys(terms, plain), "diversity": Bench(noisy, ["diversity"], aligned=0.5)}
+    terms = [name for name in TERMS if name not in DIVERSITY_TERMS]
+    plain, with_noise = Bench(generator, terms, aligned=1.0), Bench(noisy, DIVERSITY_TERMS, aligned=0.5)
+    return {**dict.fromkeys(terms, plain), **dict.fromkeys(DIVERSITY_TERMS, with_noise)}
 
 
 def test_every_term_is_tested_and_has_mutations():

@@ -6,14 +6,17 @@ FLOOR = 1e-3  # so that the gradient stays bounded where two restorations are eq
 
 
 def diversity_loss(first, second):
-    """Minus the logarithm of the mean absolute difference of two restorations, averaged over the batch.
+    """Minus the logarithm of the mean absolute difference of two restorations, or of their features, averaged over the
+    batch.
 
     Mode-seeking regularisation (Mao et al., CVPR 2019) with a logarithm in place of their reciprocal, so that the
-    gradient does not explode at the start: it is the inverse of the difference.
+    gradient does not explode at the start: it is the inverse of the difference. On pixels it brings grain; beside a
+    perceptual loss, grain of the kind that the features do not see. On the features of that loss (the term
+    ``feature_diversity``) it brings differences that are seen.
 
     Args:
-        first: ``(B, H, W, C)`` in [-1, 1].
-        second: restorations of the same JPEGs from other noise, of the same shape.
+        first: ``(B, H, W, C)``, in [-1, 1], or feature maps.
+        second: of restorations of the same JPEGs from other noise, of the same shape.
 
     Returns:
         A scalar, float32; lower is more diverse.

@@ -56,6 +56,10 @@ class Step:
         return self._once("restored_features", lambda: self._features(self.restored))
 
     @property
+    def other_features(self) -> dict:
+        return self._once("other_features", lambda: self._features(self.other_restored))
+
+    @property
     def original_edges(self):
         return self._once("original_edges", lambda: edge.sobel_edges(self.original))
 
@@ -98,6 +102,11 @@ def _perceptual(step: Step):
     return perceptual.perceptual(*features, step.weights("perceptual"))
 
 
+def _feature_diversity(step: Step):
+    layer = step.trainer.recipe.features.perceptual
+    return diversity_loss(step.restored_features[layer], step.other_features[layer])
+
+
 def _texture(step: Step):
     options = step.trainer.recipe.features
     total = 0.0
@@ -120,14 +129,17 @@ TERMS = {
     "blocking": lambda step: blocking.blocking_effect(step.restored),
     "jpeg": lambda step: jpeg_loss(step.jpeg, step.restored, step.table, step.offset),
     "diversity": lambda step: diversity_loss(step.restored, step.other_restored),
+    "feature_diversity": _feature_diversity,
     "perceptual": _perceptual,
     "texture": _texture,
     "adversarial": lambda step: adversarial.generator_loss(step.restored_logits, step.weights("adversarial")),
     "saturating": lambda step: adversarial.saturating_generator_loss(step.restored_logits, step.weights("saturating")),
 }
-FEATURE_TERMS = ("perceptual", "texture")
+DEEP_TERMS = ("perceptual", "feature_diversity")  # on ``features.perceptual``
+FEATURE_TERMS = (*DEEP_TERMS, "texture")
+DIVERSITY_TERMS = ("diversity", "feature_diversity")
 ADVERSARIAL_TERMS = ("adversarial", "saturating")
-FADING_TERMS = FEATURE_TERMS + ADVERSARIAL_TERMS
+FADING_TERMS = ("perceptual", "texture", *ADVERSARIAL_TERMS)
 
 
 class Trainer(keras.Model):
@@ -301,7 +313,7 @@ def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
 def build_features(recipe: Recipe) -> keras.Model | None:
     """The frozen VGG behind the terms of a recipe, or None when none of them needs it."""
     layers: set[str] = set()
-    if "perceptual" in term_names(recipe):
+    if not set(DEEP_TERMS).isdisjoint(term_names(recipe)):
         layers.add(recipe.features.perceptual)
     if "texture" in term_names(recipe):
         layers.update(recipe.features.texture)
@@ -318,21 +330,25 @@ def term_names(recipe: Recipe) -> list[str]:
 def check_terms(recipe: Recipe, generator: keras.Model):
     """Raise :class:`RecipeError` when a recipe names terms that do not exist or that its networks cannot give."""
     on_grid = recipe.data.aligned > 0 and recipe.data.patch % BLOCK == 0
-    needs = {
-        "edge": ("edges" in generator.output_names, "a generator with an edge branch"),
-        "ssim": (recipe.data.patch >= similarity.WINDOW, f"a data.patch of at least {similarity.WINDOW}"),
-        "blocking": (recipe.data.aligned == 1 and on_grid, "data.aligned=1 and a data.patch that is a multiple of 8"),
-        "diversity": ("noise" in input_names(generator), "a generator that takes noise"),
-        "jpeg": (on_grid, "data.aligned above 0 and a data.patch that is a multiple of 8"),
-        **dict.fromkeys(ADVERSARIAL_TERMS, (recipe.discriminator is not None, "a discriminator")),
-        **dict.fromkeys(FEATURE_TERMS, (recipe.features is not None, "features")),
-    }
+    needs = (
+        (("edge",), "edges" in generator.output_names, "a generator with an edge branch"),
+        (("ssim",), recipe.data.patch >= similarity.WINDOW, f"a data.patch of at least {similarity.WINDOW}"),
+        (
+            ("blocking",),
+            recipe.data.aligned == 1 and on_grid,
+            "data.aligned=1 and a data.patch that is a multiple of 8",
+        ),
+        (("jpeg",), on_grid, "data.aligned above 0 and a data.patch that is a multiple of 8"),
+        (DIVERSITY_TERMS, "noise" in input_names(generator), "a generator that takes noise"),
+        (ADVERSARIAL_TERMS, recipe.discriminator is not None, "a discriminator"),
+        (FEATURE_TERMS, recipe.features is not None, "features"),
+    )
     for name in dict.fromkeys(name for phase in recipe.phases for name in phase.terms):
         if name not in TERMS:
             raise RecipeError(f"unknown loss term {name!r}; known: {', '.join(TERMS)}")
-        given, what = needs.get(name, (True, ""))
-        if not given:
-            raise RecipeError(f"the loss term {name!r} needs {what} in the recipe")
+        for names, given, what in needs:
+            if name in names and not given:
+                raise RecipeError(f"the loss term {name!r} needs {what} in the recipe")
     for name in (name for phase in recipe.phases for name in phase.fading):
         if name not in FADING_TERMS:
             raise RecipeError(f"the loss term {name!r} cannot fade; these can: {', '.join(FADING_TERMS)}")
