@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfar import presets
+from tfar import backend, presets
 from tfar.data.patches import draw_noise
 from tfar.errors import CheckpointError, TfarError
 from tfar.evaluation.apps import as_dejpeg
@@ -101,7 +101,10 @@ def _tflite(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     except ImportError as error:
         raise TfarError(f"{path}: TFLite files need LiteRT, run: pip install ai-edge-litert") from error
     try:
-        runner = Interpreter(str(path)).get_signature_runner("serving_default")
+        with backend.starting():
+            interpreter = Interpreter(str(path))
+            interpreter.allocate_tensors()  # LiteRT's note comes here
+        runner = interpreter.get_signature_runner("serving_default")
     except ValueError as error:
         raise CheckpointError(f"{path}: not a TFLite file of tfar ({str(error).splitlines()[0]})") from error
     inputs = runner.get_input_details()
