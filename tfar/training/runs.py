@@ -418,21 +418,27 @@ def _slower(phase: Phase, factor: float) -> Phase:
     return dataclasses.replace(phase, learning_rate=phase.learning_rate * factor, discriminator_rate=discriminator_rate)
 
 
-def copy_matching_weights(source: keras.Model, target: keras.Model):
+def copy_matching_weights(source: keras.Model, target: keras.Model) -> list[str]:
     """Copy the weights of layers that have the same name and shapes in both networks.
 
     Of a fused region-aware network the part is taken that has the target's name, such as ``edge_cnn``.
+
+    Returns:
+        The names of the target's layers that keep their weights.
 
     Raises:
         CheckpointError: when no layer agrees.
     """
     parts = {layer.name: layer for layer in source.layers if isinstance(layer, keras.Model)}
     sources = {layer.name: layer for layer in parts.get(target.name, source).layers}
-    agreed = False
-    for layer in target.layers:
+    weighted = [layer for layer in target.layers if layer.weights]
+    kept = []
+    for layer in weighted:
         given = sources[layer.name].get_weights() if layer.name in sources else []
-        if given and [w.shape for w in given] == [w.shape for w in layer.get_weights()]:
+        if [w.shape for w in given] == [w.shape for w in layer.get_weights()]:
             layer.set_weights(given)
-            agreed = True
-    if not agreed:
+        else:
+            kept.append(layer.name)
+    if len(kept) == len(weighted):
         raise CheckpointError(f"no layer of {source.name} has the name and shapes of one of {target.name}'s")
+    return kept
