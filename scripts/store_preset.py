@@ -31,12 +31,13 @@ WEIGHTS = "model.weights.h5"
 def run(options):
     backend.start()
     from tfar.models.region_aware import region_aware
+    from tfar.training.region_aware import network_of
     from tfar.training.runs import Run
 
     folder, trained = presets.presets_folder() / options.name, Run(options.run)
     recipe, network = without_paths(trained.recipe), trained.network()
     if options.start:
-        interpolate(presets.load(options.start), network, options.share)
+        interpolate(network_of(options.start), network, options.share)
     if options.texture:
         texture, mask = Run(options.texture), recipes.from_json(recipes.Mask, options.mask)
         network = region_aware(network, texture.network(), mask)
@@ -105,7 +106,9 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("name", metavar="NAME", help="of the preset")
-    parser.add_argument("--from", dest="start", metavar="PRESET", help="what the training started from, see --share")
+    parser.add_argument(
+        "--from", dest="start", metavar="NETWORK", help="run or preset from which it was trained, see --share"
+    )
     parser.add_argument("--share", type=float, default=1.0, metavar="S", help="of the way from there (%(default)s)")
     parser.add_argument("--texture", metavar="RUN", help="of the texture network")
     parser.add_argument("--mask", metavar="JSON", default="{}", help="its parameters; default: the paper's")
