@@ -4,8 +4,8 @@
     python scripts/store_preset.py runs/base general --texture runs/texture --mask '{"threshold": 2, "feather": 5}'
     python scripts/store_preset.py runs/gan galteri-gan-q10-40 --from galteri-mse-q10-40 --share 0.9
 
-The second form fuses the networks of two trainings, region-aware.base and region-aware.texture. The third goes a part
-of the way only from the network that the training started from: network interpolation (Wang et al., ESRGAN, 2018,
+The second form fuses the networks of two trainings, region-aware.base and region-aware.texture. The third goes only a
+share of the way from the network that the training started from: network interpolation (Wang et al., ESRGAN, 2018,
 Section 3.4), which gives back much of the PSNR that a perceptual training cost, for little of what it brought.
 Writes ``model.keras``, ``recipe.json``, and ``metrics.json`` with the SHA-256 of the model and no scores yet: those are
 scripts/score_presets.py's. The weights are rounded to float16, which halves the file; whoever loads it gets float32.
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tfar import backend, presets, recipes
 from tfar.cli import exit_code
+from tfar.commands.arguments import share
 from tfar.errors import TfarError
 from tfar.storage import write_atomically
 
@@ -29,6 +30,8 @@ WEIGHTS = "model.weights.h5"
 
 
 def run(options):
+    if options.share < 1 and not options.start:
+        raise TfarError("--share needs --from")
     backend.start()
     from tfar.models.region_aware import region_aware
     from tfar.training.region_aware import network_of
@@ -109,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--from", dest="start", metavar="NETWORK", help="run or preset from which it was trained, see --share"
     )
-    parser.add_argument("--share", type=float, default=1.0, metavar="S", help="of the way from there (%(default)s)")
+    parser.add_argument("--share", type=share, default=1.0, metavar="S", help="of the way from there (%(default)s)")
     parser.add_argument("--texture", metavar="RUN", help="of the texture network")
     parser.add_argument("--mask", metavar="JSON", default="{}", help="its parameters; default: the paper's")
     return parser

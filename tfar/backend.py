@@ -1,9 +1,11 @@
-"""Starting Keras and its backend quietly."""
+"""Starting Keras, its backend and LiteRT quietly."""
 
 import contextlib
 import logging
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -23,6 +25,22 @@ def starting():
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(null)
+
+
+def litert(file: str | Path | bytes, *, threads: int | None = None) -> Any:
+    """LiteRT's interpreter of a TFLite file, or of its content, without the note that it prints of itself.
+
+    Raises:
+        ImportError: without LiteRT.
+        ValueError: for what is not a TFLite file.
+    """
+    source = {"model_content": file} if isinstance(file, bytes) else {"model_path": str(file)}
+    with starting():
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(**source, num_threads=threads)
+        interpreter.allocate_tensors()  # the note comes here
+    return interpreter
 
 
 def start():

@@ -30,7 +30,7 @@ def machines(monkeypatch):
     cluster.shutdown()
 
 
-def test_a_machine_that_fails_loses_nothing_and_workers_share_its_gpu(machines, tmp_path):
+def test_workers_with_half_a_gpu_each_lose_nothing_when_a_machine_fails(machines, tmp_path):
     cluster, nodes = machines
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()

@@ -34,6 +34,11 @@ def test_a_start_that_lacks_layers_is_refused():
         store_preset.interpolate(start, trained, 0.5)
 
 
+def test_a_share_of_nothing_is_refused():
+    with pytest.raises(TfarError, match="--share needs --from"):
+        store_preset.run(store_preset.parser().parse_args(["run", "name", "--share", "0.5"]))
+
+
 def test_a_run_becomes_a_preset_in_16_bits_without_paths(tmp_path, monkeypatch):
     monkeypatch.setattr(presets, "presets_folder", lambda: tmp_path / "presets")
     run = Run(tmp_path / "run", plain_recipe(steps_per_epoch=1))

@@ -97,14 +97,9 @@ def _tflite(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        runner = backend.litert(path).get_signature_runner("serving_default")
     except ImportError as error:
         raise TfarError(f"{path}: TFLite files need LiteRT, run: pip install ai-edge-litert") from error
-    try:
-        with backend.starting():
-            interpreter = Interpreter(str(path))
-            interpreter.allocate_tensors()  # LiteRT's note comes here
-        runner = interpreter.get_signature_runner("serving_default")
     except ValueError as error:
         raise CheckpointError(f"{path}: not a TFLite file of tfar ({str(error).splitlines()[0]})") from error
     inputs = runner.get_input_details()

@@ -49,7 +49,7 @@ def check_tflite(content: bytes, serve, *, bytes_per_weight: int, levels: float,
     Raises:
         TfarError: beginning with ``name``, where weights are missing or the restored image differs.
     """
-    restore = _runner(content)
+    restore = backend.litert(content).get_signature_runner("serving_default")
     given = example_inputs(tile or SIDE, "noise" in restore.get_input_details())
     weights = sum(variable.shape.num_elements() for variable in serve.variables)
     _check_size(len(content), bytes_per_weight * weights, name)
@@ -104,7 +104,7 @@ def check_app(
     """
     import keras
 
-    restore = _runner(content)
+    restore = backend.litert(content).get_signature_runner("serving_default")
     image = example_inputs(tile, noise=False)["image"]
     tensors = [pixels.to_float(image), *map(keras.ops.convert_to_tensor, noise)]
     expected = pixels.to_uint8(network(tensors, training=False)[output]).numpy()
@@ -129,16 +129,6 @@ def example_inputs(side: int, noise: bool) -> dict[str, np.ndarray]:
 def example_noise(height: int, width: int) -> np.ndarray:
     """What a one-to-many network takes with an image, always the same: float32 ``(1, ceil(H/2), ceil(W/2), 1)``."""
     return np.random.default_rng(0).standard_normal((1, -(-height // 2), -(-width // 2), 1), dtype=np.float32)
-
-
-def _runner(content: bytes):
-    """The signature of a TFLite file, to be called."""
-    with backend.starting():
-        from ai_edge_litert.interpreter import Interpreter
-
-        interpreter = Interpreter(model_content=content)
-        interpreter.allocate_tensors()  # LiteRT's note comes here
-    return interpreter.get_signature_runner("serving_default")
 
 
 def _check_size(written: int, expected: float, name: str):

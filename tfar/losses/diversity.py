@@ -10,9 +10,9 @@ def diversity_loss(first, second):
     batch.
 
     Mode-seeking regularisation (Mao et al., CVPR 2019) with a logarithm in place of their reciprocal, so that the
-    gradient does not explode at the start: it is the inverse of the difference. On pixels it brings grain; beside a
-    perceptual loss, grain of the kind that the features do not see. On the features of that loss (the term
-    ``feature_diversity``) it brings differences that are seen.
+    gradient does not explode at the start: it is the inverse of the difference. On pixels it brings grain, which a
+    perceptual loss beside it wants where its features see little of it; on these features (``feature_diversity``) the
+    two losses speak of the same.
 
     Args:
         first: ``(B, H, W, C)``, in [-1, 1], or feature maps.

@@ -164,11 +164,7 @@ class LiteRTEngine:
     memory = 1 << 30
 
     def __init__(self, file: Path, name: str, *, threads: int | None = None):
-        with backend.starting():
-            from ai_edge_litert.interpreter import Interpreter
-
-            self._interpreter = Interpreter(str(file), num_threads=threads or _threads())
-            self._interpreter.allocate_tensors()  # LiteRT's note comes here
+        self._interpreter = backend.litert(file, threads=threads or _threads())
         self.name = name
         self.file = file
         self._process = os.getpid()
