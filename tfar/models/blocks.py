@@ -33,15 +33,10 @@ def leaky_relu(x, *, name: str):
 
 
 def residual_block(x, filters: int, norm: str, expansion: int = 1, *, name: str):
-    """Conv k3, norm, ReLU, Conv k3, norm, add: the block of SRResNet, ``expansion`` times wider inside than outside.
-
-    Without normalisation the block is the identity at first (zero second convolution, as in Fixup, Zhang et al., ICLR
-    2019), so that a deeper network which starts from the weights of a shallower one starts where that one is.
-    """
-    start = {"kernel_initializer": "zeros"} if norm == "none" else {}
+    """Conv k3, norm, ReLU, Conv k3, norm, add: the block of SRResNet, ``expansion`` times wider inside than outside."""
     y = conv(x, expansion * filters, 3, name=f"{name}_conv1")
     y = layers.ReLU(name=f"{name}_relu")(normalize(y, norm, name=f"{name}_norm1"))
-    y = normalize(conv(y, filters, 3, name=f"{name}_conv2", **start), norm, name=f"{name}_norm2")
+    y = normalize(conv(y, filters, 3, name=f"{name}_conv2"), norm, name=f"{name}_norm2")
     return layers.Add(name=f"{name}_add")([x, y])
 
 
