@@ -80,11 +80,11 @@ def restore(browser, *files):
 
 
 def download(browser, folder, card):
-    """The PNG of a card."""
+    """The PNG of a card; Chromium reserves its name with an empty file, over which it moves the finished one."""
     link = one(card, ".download")
     file = folder / "downloads" / link.get_attribute("download")
     link.click()
-    wait_for(file.is_file)
+    wait_for(lambda: file.is_file() and file.stat().st_size)
     return Image.open(file)
 
 
