@@ -49,7 +49,8 @@ def perturb(model, seed: int, gain: float = 1.0):
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         value = weight.numpy()
-        if np.ptp(value) > 0:  # a kernel, at random
+        ends_a_block = "block" in weight.path and weight.name == "kernel"  # which is zero at first
+        if np.ptp(value) > 0 or ends_a_block:
             value = rng.normal(0.0, gain * np.prod(value.shape[:-1]) ** -0.5, value.shape)
         weight.assign(np.float32(value + rng.normal(0.0, 0.02, value.shape)))
     return model
@@ -66,6 +67,16 @@ def convolutions(model):
         (layer.name, *layer.kernel_size[:1], *layer.strides[:1], layer.filters)
         for layer in model.layers
         if hasattr(layer, "kernel_size")
+    ]
+
+
+def relus(model):
+    """The names of the layers that cut what is below zero."""
+    cutting = keras.activations.relu
+    return [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.ReLU) or getattr(layer, "activation", None) is cutting
     ]
 
 

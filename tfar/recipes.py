@@ -191,6 +191,7 @@ class Optimizer:
         adam_ratio: with Muon: Adam's learning rate in units of Muon's.
         beta_1: decay of the first moment.
         beta_2: decay of the second moment.
+        weight_decay: with Muon: what every kernel loses in a step, in units of the learning rate.
         clip_norm: largest global norm of the gradients, per replica; none when null.
         average: decay of the exponential moving average of the generator's weights (EMA), for example 0.999; the
             averaged network is the one that is validated and saved. None when null.
@@ -200,6 +201,7 @@ class Optimizer:
     adam_ratio: Rate = 0.5
     beta_1: Share = 0.9
     beta_2: Share = 0.999
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Rate | None = None
     average: Share | None = None
 

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import convolutions, intermediates, norms, perturb, random_batch
+from helpers import convolutions, intermediates, norms, perturb, random_batch, relus
 
 from tfar import models
 from tfar.errors import RecipeError
@@ -185,3 +185,10 @@ def test_practical_recipes_begin_with_the_mse_and_go_on_with_a_lambda_of_2000(na
     assert gan.terms["mse"] / gan.terms["saturating"] == pytest.approx(2000)
     options = RECIPES["argan"][name].generator.options
     assert (options["depth"], options["norm"], options["residual"]) == (3, "none", True)
+
+
+def test_every_unit_is_leaky_or_none_on_the_way_up():
+    form = {"filters": 2, "depth": 3, "blocks": 1, "norm": "none"}
+    assert relus(unet_generator(**form, activation="leaky_relu")) == []
+    up, blocks = ["up1_relu", "up2_relu"], [f"{name}_block1_relu" for name in ("down1", "down2", "down3", "up1", "up2")]
+    assert sorted(relus(unet_generator(**form))) == sorted(up + blocks)

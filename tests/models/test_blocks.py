@@ -157,6 +157,29 @@ def test_residual_block_adds_what_its_convolutions_give():
     np.testing.assert_allclose(model(x), expected, atol=1e-6)
 
 
+def test_residual_block_begins_as_the_identity_where_nothing_normalizes():
+    x = RNG.normal(size=(2, 4, 5, 2)).astype("float32")
+    np.testing.assert_array_equal(run(lambda x: blocks.residual_block(x, 2, "none", name="b"), x), x)
+    assert np.abs(run(lambda x: blocks.residual_block(x, 2, "batch", name="b"), x) - x).min() > 0
+
+
+def test_units_of_a_leaky_block_learn_where_they_are_below_zero():
+    inputs = keras.Input((None, None, 2))
+    model = keras.Model(inputs, blocks.residual_block(inputs, 2, "none", activation="leaky_relu", name="b"))
+    copy = np.zeros((3, 3, 2, 2), "float32")
+    copy[1, 1] = np.eye(2)
+    model.get_layer("b_conv1").set_weights([copy, np.float32([0, -100])])
+    model.get_layer("b_conv2").set_weights([copy, np.float32([0, 0])])
+    x = RNG.normal(size=(2, 4, 5, 2)).astype("float32")
+    inside = x - [0, 100]
+    np.testing.assert_allclose(model(x), x + np.where(inside > 0, inside, 0.2 * inside), atol=1e-5)
+
+
+def test_unknown_activation_is_refused():
+    with pytest.raises(ValueError, match="activation must be one of relu, leaky_relu, got 'gelu'"):
+        blocks.activate(keras.Input((4, 4, 2)), "gelu", name="a")
+
+
 def test_preactivation_block_normalizes_and_cuts_before_it_convolves():
     inputs = keras.Input((None, None, 2))
     model = keras.Model(inputs, blocks.preactivation_block(inputs, 2, "batch", name="b"))

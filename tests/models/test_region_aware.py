@@ -3,7 +3,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from helpers import SCALES, TINY, convolutions, perturb, random_batch
+from helpers import SCALES, TINY, convolutions, perturb, random_batch, relus
 from keras import ops
 from numpy.lib.stride_tricks import sliding_window_view
 from skimage import data
@@ -493,3 +493,12 @@ def test_paper_recipe_is_section_4_1():
     assert paper.texture.phases[0].terms == {"mse": 1, "perceptual": 1e-6, "texture": 1e-6, "adversarial": 1e-3}
     assert {phase.learning_rate for phase in paper.base.phases + paper.texture.phases} == {1e-4}
     assert (paper.mask.threshold, paper.mask.majority, paper.mask.feather) == (5, 1, 1)
+
+
+@pytest.mark.parametrize("builder", [edge_cnn, texture_generator])
+@pytest.mark.parametrize("form", [TINY, SCALES])
+def test_every_unit_is_leaky_or_none(builder, form):
+    assert relus(builder(**form, activation="leaky_relu")) == []
+    assert len(relus(builder(**form))) == form["blocks"] + 3
+    leaky = builder(**form, activation="leaky_relu").get_layer("entry").activation
+    np.testing.assert_allclose(leaky(np.float32([-10, 3])), [-2, 3])

@@ -59,7 +59,11 @@ def test_clipping_bounds_what_the_momentum_gets():
     assert np.linalg.norm(optimizer.momentums[0].numpy()) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_no_weight_decays():
-    kernel = convolution((3, 3, 32, 64))
-    stepped(kernel, np.zeros(kernel.shape, "float32"))
-    np.testing.assert_array_equal(kernel.numpy(), convolution((3, 3, 32, 64)).numpy())
+@pytest.mark.parametrize(
+    ("shape", "kept"), [((3, 3, 32, 64), 0.98), ((3, 3, 128, 512), 0.98), ((3, 3, 3, 32), 0.98), ((64,), 1.0)], ids=str
+)
+def test_kernels_decay_and_biases_do_not(shape, kept):
+    for weight_decay, share in ((0.2, kept), (0.0, 1.0)):
+        variable = convolution(shape)
+        stepped(variable, np.zeros(shape, "float32"), weight_decay=weight_decay)
+        np.testing.assert_allclose(variable.numpy(), share * convolution(shape).numpy(), rtol=1e-6)

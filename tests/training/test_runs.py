@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import GENERATOR, ROOT, TINY, adversarial_recipe, noise_recipe, perturb, plain_recipe
+from helpers import GENERATOR, ROOT, SCALES, TINY, adversarial_recipe, noise_recipe, perturb, plain_recipe
 from PIL import Image
 
 from tfar import presets
@@ -275,6 +275,20 @@ def test_new_run_starts_from_its_part_of_a_fused_network(part):
     copy_matching_weights(fused, target)
     for given, copied in zip(fused.get_layer(part).get_weights(), target.get_weights(), strict=True):
         np.testing.assert_array_equal(copied, given)
+
+
+def test_a_deeper_network_starts_where_the_shallower_one_is():
+    shallow = perturb(edge_cnn(**SCALES), 1)
+    deep = edge_cnn(**{**SCALES, "blocks": 11})
+    kept = copy_matching_weights(shallow, deep)
+    assert len(kept) == 2 * 5 and all("block" in name for name in kept)
+    jpeg = np.random.default_rng(0).uniform(-1, 1, (1, 24, 20, 3)).astype("float32")
+    np.testing.assert_allclose(deep(jpeg)["image"], shallow(jpeg)["image"], atol=1e-6)
+
+
+def test_a_network_of_other_units_is_refused():
+    with pytest.raises(CheckpointError, match="units of edge_cnn are relu, .* generator.options.activation=relu"):
+        copy_matching_weights(edge_cnn(**TINY), edge_cnn(**TINY, activation="leaky_relu"))
 
 
 def test_a_network_of_which_nothing_can_be_taken_is_refused(tmp_path):

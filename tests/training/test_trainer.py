@@ -139,6 +139,13 @@ def test_muon_teaches_the_generator_and_adam_the_discriminator():
     assert isinstance(trainer.discriminator_optimizer, keras.optimizers.Adam)
 
 
+def test_weight_decay_of_the_recipe_reaches_muon():
+    recipe = plain_recipe(optimizer=Optimizer(kind="muon", weight_decay=0.3))
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    assert (trainer.optimizer.weight_decay, trainer.optimizer.adam_weight_decay) == (0.3, 0.3)
+
+
 def test_every_step_is_averaged():
     recipe = plain_recipe(optimizer=Optimizer(average=0.5), phases=(Phase(epochs=1, terms={"mse": 1.0}),))
     batch = batch_for(recipe)

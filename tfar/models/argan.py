@@ -30,7 +30,16 @@ Deviations and choices (what the text does not say):
 import keras
 from keras import layers
 
-from tfar.models.blocks import CropLike, ReflectToMultiple, conv, corrected, leaky_relu, normalize, residual_block
+from tfar.models.blocks import (
+    CropLike,
+    ReflectToMultiple,
+    activate,
+    conv,
+    corrected,
+    leaky_relu,
+    normalize,
+    residual_block,
+)
 from tfar.recipes import Data, Network, Optimizer, Phase, Recipe, for_cpus
 
 WIDEST = 8  # times ``filters``
@@ -44,6 +53,7 @@ def unet_generator(
     blocks: int = 0,
     norm: str = "batch",
     residual: bool = False,
+    activation: str = "relu",
 ) -> keras.Model:
     """The U-Net generator (Table 1): strided convolutions down, transposed ones up, skips between mirrored levels.
 
@@ -59,6 +69,8 @@ def unet_generator(
             way up; the paper has none.
         norm: ``batch``, ``synchronized`` or ``none``.
         residual: predict a correction that is added to the input; otherwise the image itself, through tanh.
+        activation: of the way up and of the residual blocks: ``relu`` as in the paper, or ``leaky_relu`` with a slope
+            of 0.2 as on the way down.
 
     Returns:
         A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to ``{"image": (B, H, W, channels)}``,
@@ -68,7 +80,7 @@ def unet_generator(
 
     def stack(x, level, label):
         for i in range(1, blocks + 1):
-            x = residual_block(x, widths[level], norm, name=f"{label}{level + 1}_block{i}")
+            x = residual_block(x, widths[level], norm, activation=activation, name=f"{label}{level + 1}_block{i}")
         return x
 
     jpeg = keras.Input((None, None, channels), name="jpeg")
@@ -83,7 +95,7 @@ def unet_generator(
         skips.append(x)
     for level in reversed(range(depth - 1)):
         x = layers.Conv2DTranspose(widths[level], 4, strides=2, padding="same", name=f"up{level + 1}")(x)
-        x = layers.ReLU(name=f"up{level + 1}_relu")(normalize(x, norm, name=f"up{level + 1}_norm"))
+        x = activate(normalize(x, norm, name=f"up{level + 1}_norm"), activation, name=f"up{level + 1}_relu")
         x = layers.Concatenate(name=f"up{level + 1}_skip")([x, skips[level]])
         if blocks:
             x = stack(conv(x, widths[level], 3, name=f"up{level + 1}_merge"), level, "up")

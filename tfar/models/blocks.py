@@ -7,6 +7,7 @@ from tfar import pixels
 
 LEAKY_SLOPE = 0.2
 NORMS = ("batch", "synchronized", "none")
+ACTIVATIONS = ("relu", "leaky_relu")
 
 
 def conv(x, filters: int, kernel: int, *, strides: int = 1, name: str, **options):
@@ -32,12 +33,24 @@ def leaky_relu(x, *, name: str):
     return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
 
 
-def residual_block(x, filters: int, norm: str, expansion: int = 1, *, name: str):
-    """Conv k3, norm, ReLU, Conv k3, norm, add: the block of SRResNet, ``expansion`` times wider inside than outside."""
-    y = conv(x, expansion * filters, 3, name=f"{name}_conv1")
-    y = layers.ReLU(name=f"{name}_relu")(normalize(y, norm, name=f"{name}_norm1"))
-    y = normalize(conv(y, filters, 3, name=f"{name}_conv2"), norm, name=f"{name}_norm2")
-    return layers.Add(name=f"{name}_add")([x, y])
+def activate(x, activation: str, *, name: str):
+    """``relu``, or ``leaky_relu``, whose units go on learning where they are below zero: see docs/training.md."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    return layers.ReLU(name=name)(x) if activation == "relu" else leaky_relu(x, name=name)
+
+
+def residual_block(x, filters: int, norm: str, expansion: int = 1, activation: str = "relu", *, name: str):
+    """Conv k3, norm, ReLU, Conv k3, norm, add: the block of SRResNet, ``expansion`` times wider inside than outside.
+
+    Without normalisation the block is the identity at first (zero second convolution, as in Fixup, Zhang et al., ICLR
+    2019): the first steps do not multiply over the depth, and a deeper network which starts from the weights of a
+    shallower one starts where that one is.
+    """
+    start = {"kernel_initializer": "zeros"} if norm == "none" else {}
+    y = normalize(conv(x, expansion * filters, 3, name=f"{name}_conv1"), norm, name=f"{name}_norm1")
+    y = conv(activate(y, activation, name=f"{name}_relu"), filters, 3, name=f"{name}_conv2", **start)
+    return layers.Add(name=f"{name}_add")([x, normalize(y, norm, name=f"{name}_norm2")])
 
 
 def preactivation_block(x, filters: int, norm: str, *, name: str, **options):

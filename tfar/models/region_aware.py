@@ -32,6 +32,7 @@ Deviations and choices (what the text does not say):
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -80,6 +81,7 @@ def edge_cnn(
     expansion: int = 1,
     entry: int = 9,
     edges_from: str = "features",
+    activation: str = "relu",
 ) -> keras.Model:
     """Edge-CNN, the network of the base fidelity layer L_B (Fig. 1, Section 3.1).
 
@@ -104,6 +106,8 @@ def edge_cnn(
         entry: side of the first convolution's kernel, an odd number.
         edges_from: where the edge branch starts: ``stack``, beside the feature branch, as in the paper, or
             ``features``, from the feature branch's convolution.
+        activation: ``relu`` as in the paper, or ``leaky_relu`` with a slope of 0.2, with which no unit dies in a long
+            training without normalisation.
 
     Returns:
         A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to a dictionary of ``image``
@@ -112,13 +116,12 @@ def edge_cnn(
 
     Raises:
         ValueError: for fewer blocks than there are stages, ``2 * scales - 1``, where there are several scales, for an
-            even ``entry`` and an unknown ``edges_from``.
+            even ``entry``, and an unknown ``edges_from`` or ``activation``.
     """
     if edges_from not in ("stack", "features"):
         raise ValueError(f"edges_from must be stack or features, got {edges_from!r}")
-    return _generator(
-        "edge_cnn", channels, filters, blocks, head, norm, residual, stride, scales, expansion, entry, edges_from
-    )
+    size = channels, filters, blocks, head
+    return _generator("edge_cnn", *size, norm, residual, stride, scales, expansion, entry, edges_from, activation)
 
 
 def texture_generator(
@@ -133,6 +136,7 @@ def texture_generator(
     scales: int = 1,
     expansion: int = 1,
     entry: int = 9,
+    activation: str = "relu",
 ) -> keras.Model:
     """The generator of Texture-GAN (Fig. 1, Section 3.2): Edge-CNN without the edge branch.
 
@@ -141,29 +145,29 @@ def texture_generator(
 
     Arguments and errors as :func:`edge_cnn`. Returns a model to ``{"image": (B, H, W, channels)}`` in [-1, 1], float32.
     """
-    return _generator(
-        "texture_generator", channels, filters, blocks, head, norm, residual, stride, scales, expansion, entry, None
-    )
+    size = channels, filters, blocks, head
+    return _generator("texture_generator", *size, norm, residual, stride, scales, expansion, entry, None, activation)
 
 
 def _generator(
-    name, channels, filters, blocks, head, norm, residual, stride, scales, expansion, entry_side, edges_from
+    name, channels, filters, blocks, head, norm, residual, stride, scales, expansion, entry_side, edges_from, activation
 ) -> keras.Model:
     """Edge-CNN, or without ``edges_from`` the generator of Texture-GAN."""
     if entry_side % 2 == 0:
         raise ValueError(f"entry must be odd, got {entry_side}")
+    block = functools.partial(residual_block, norm=norm, expansion=expansion, activation=activation)
     jpeg = keras.Input((None, None, channels), name="jpeg")
 
     x = jpeg
     if scales > 1:
         x = ReflectToMultiple(stride * 2 ** (scales - 1), name="reflect")(x)
     x = layers.ZeroPadding2D(entry_side // 2, name="entry_pad")(x)
-    x = layers.Conv2D(filters, entry_side, strides=stride, activation="relu", name="entry")(x)
+    x = layers.Conv2D(filters, entry_side, strides=stride, activation=activation, name="entry")(x)
     entry = x
     if scales > 1:
-        x = _scales(x, filters, blocks, norm, scales, expansion)
+        x = _scales(x, filters, blocks, scales, block)
     else:
-        x = _blocks(x, "block", blocks, filters, norm, expansion)
+        x = _blocks(x, "block", blocks, filters, block)
     x = normalize(conv(x, filters, 3, name="stack"), norm, name="stack_norm")
     x = layers.Add(name="stack_add")([entry, x])
 
@@ -181,8 +185,8 @@ def _generator(
         edge_map = conv(branches[edges_from], stride**2, 3, name="edge_map")
         outputs["edges"] = layers.Activation("linear", dtype="float32", name="edges")(full_size(edge_map, "edges"))
         x = layers.Concatenate(name="features_and_edges")([x, edge_map])
-    x = conv(x, head, 3, activation="relu", name="head1")
-    x = conv(x, head, 3, activation="relu", name="head2")
+    x = conv(x, head, 3, activation=activation, name="head1")
+    x = conv(x, head, 3, activation=activation, name="head2")
     start = {"kernel_initializer": "zeros"} if residual else {}
     x = full_size(conv(x, channels * stride**2, 1, name="to_image", dtype="float32", **start), "image")
     if residual:
@@ -192,29 +196,29 @@ def _generator(
     return keras.Model(jpeg, outputs, name=name)
 
 
-def _blocks(x, label: str, count: int, filters: int, norm: str, expansion: int):
+def _blocks(x, label: str, count: int, filters: int, block):
     for i in range(1, count + 1):
-        x = residual_block(x, filters, norm, expansion, name=f"{label}{i}")
+        x = block(x, filters, name=f"{label}{i}")
     return x
 
 
-def _scales(x, filters: int, blocks: int, norm: str, scales: int, expansion: int):
+def _scales(x, filters: int, blocks: int, scales: int, block):
     """Residual blocks over several resolutions: as many in each stage, and those left over at the bottom."""
     each, left = divmod(blocks, 2 * scales - 1)
     if not each:
         raise ValueError(f"{scales} scales need at least {2 * scales - 1} blocks, got {blocks}")
     skips = []
     for i in range(1, scales):
-        x = _blocks(x, f"down{i}_block", each, filters, norm, expansion)
+        x = _blocks(x, f"down{i}_block", each, filters, block)
         skips.append(x)
         filters *= 2
         x = conv(SpaceToDepth(2, name=f"down{i}_space_to_depth")(x), filters, 1, name=f"down{i}")
-    x = _blocks(x, "bottom_block", each + left, filters, norm, expansion)
+    x = _blocks(x, "bottom_block", each + left, filters, block)
     for i in reversed(range(1, scales)):
         filters //= 2
         x = DepthToSpace(2, name=f"up{i}_depth_to_space")(conv(x, 4 * filters, 1, name=f"up{i}"))
         x = layers.Add(name=f"up{i}_skip")([x, skips.pop()])
-        x = _blocks(x, f"up{i}_block", each, filters, norm, expansion)
+        x = _blocks(x, f"up{i}_block", each, filters, block)
     return x
 
 

@@ -12,13 +12,17 @@ class ConvolutionMuon(keras.optimizers.Muon):
 
     A kernel ``(height, width, in, out)`` is taken as the matrix ``(height * width * in, out)``, and its momentum is
     made nearly orthogonal by five Newton-Schulz steps. Keras's own Muon gives all kernels of convolutions to AdamW. The
-    update is 0.2 sqrt(largest side) times the rate, as large as Adam's (Liu et al., arXiv:2502.16982). There is no
-    weight decay.
+    update is 0.2 sqrt(largest side) times the rate, as large as Adam's (Liu et al., arXiv:2502.16982).
+
+    An orthogonal step is as large in the directions of noise as in those of the gradient, so that without weight decay
+    kernels grow for as long as the rate is high.
 
     Args:
         learning_rate: of Muon, a number or a schedule.
         adam_ratio: Adam's rate in units of Muon's.
         beta_1, beta_2: Adam's momenta.
+        weight_decay: decoupled (Loshchilov and Hutter, ICLR 2019): the share of every kernel, Adam's too, that a step
+            takes away, in units of Muon's rate. Biases do not decay.
         global_clipnorm: as in Keras's optimizers.
     """
 
@@ -29,6 +33,7 @@ class ConvolutionMuon(keras.optimizers.Muon):
         adam_ratio: float = 0.5,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
+        weight_decay: float = 0.0,
         global_clipnorm: float | None = None,
     ):
         super().__init__(
@@ -37,10 +42,15 @@ class ConvolutionMuon(keras.optimizers.Muon):
             adam_beta_1=beta_1,
             adam_beta_2=beta_2,
             global_clipnorm=global_clipnorm,
-            weight_decay=None,
-            adam_weight_decay=None,
+            weight_decay=weight_decay or None,
+            adam_weight_decay=weight_decay or None,
             name="muon",
         )
+
+    def build(self, variables):
+        if not self.built:
+            self.exclude_from_weight_decay([variable for variable in variables if len(variable.shape) < 2])
+        super().build(variables)
 
     def _should_use_adamw(self, variable):
         shape = variable.shape

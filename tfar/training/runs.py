@@ -427,10 +427,16 @@ def copy_matching_weights(source: keras.Model, target: keras.Model) -> list[str]
         The names of the target's layers that keep their weights.
 
     Raises:
-        CheckpointError: when no layer agrees.
+        CheckpointError: when no layer agrees, or one has ReLU where the other has LeakyReLU: weights taught with the
+            one give networks with the other whose outputs are thousands of times too large.
     """
     parts = {layer.name: layer for layer in source.layers if isinstance(layer, keras.Model)}
     sources = {layer.name: layer for layer in parts.get(target.name, source).layers}
+    for layer in target.layers:
+        theirs, ours = _activation(sources.get(layer.name)), _activation(layer)
+        if theirs and ours and theirs != ours:
+            advice = f"train with --set generator.options.activation={theirs}"
+            raise CheckpointError(f"the units of {source.name} are {theirs}, those of the recipe {ours}; {advice}")
     weighted = [layer for layer in target.layers if layer.weights]
     kept = []
     for layer in weighted:
@@ -442,3 +448,9 @@ def copy_matching_weights(source: keras.Model, target: keras.Model) -> list[str]
     if len(kept) == len(weighted):
         raise CheckpointError(f"no layer of {source.name} has the name and shapes of one of {target.name}'s")
     return kept
+
+
+def _activation(layer: keras.layers.Layer | None) -> str | None:
+    """What a layer that is an activation is."""
+    kinds = {keras.layers.ReLU: "relu", keras.layers.LeakyReLU: "leaky_relu"}
+    return kinds.get(type(layer))

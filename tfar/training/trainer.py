@@ -264,6 +264,7 @@ class Trainer(keras.Model):
                 adam_ratio=options.adam_ratio,
                 beta_1=options.beta_1,
                 beta_2=options.beta_2,
+                weight_decay=options.weight_decay,
                 global_clipnorm=options.clip_norm,
             ),
             self.generator,
