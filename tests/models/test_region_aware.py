@@ -145,14 +145,21 @@ def test_fresh_residual_network_returns_its_input(builder, size, options):
     np.testing.assert_array_equal(builder(**options)(jpeg)["image"], jpeg)
 
 
-def test_blocks_are_spread_over_the_scales_and_those_left_over_are_at_the_bottom():
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        (12, {"down1": 2, "down2": 2, "bottom": 4, "up2": 2, "up1": 2}),
+        ([3, 1, 0, 2, 4], {"down1": 3, "down2": 1, "bottom": 0, "up2": 2, "up1": 4}),
+    ],
+    ids=["spread, those left over at the bottom", "as given"],
+)
+def test_blocks_of_every_scale(given, counts):
     blocks = {
         name.removesuffix("_conv1"): width
-        for name, _, _, width in convolutions(edge_cnn(**SCALES | {"blocks": 12}))
+        for name, _, _, width in convolutions(edge_cnn(**SCALES | {"blocks": given}))
         if name.endswith("_conv1")
     }
     widths = {"down1": 12, "down2": 24, "bottom": 48, "up2": 24, "up1": 12}  # three times those of the scale
-    counts = {"down1": 2, "down2": 2, "bottom": 4, "up2": 2, "up1": 2}
     assert blocks == {f"{stage}_block{i}": widths[stage] for stage, n in counts.items() for i in range(1, n + 1)}
 
 
@@ -469,8 +476,17 @@ def test_build_passes_the_options_on():
             Network(builder="edge_cnn", options={"depth": 3}),
             "edge_cnn has no option 'depth'; it has: channels, filters",
         ),
-        (Network(builder="edge_cnn", options={"blocks": "8"}), "edge_cnn: blocks must be int, got '8'"),
-        (Network(builder="edge_cnn", options={"blocks": True}), "edge_cnn: blocks must be int, got True"),
+        (Network(builder="edge_cnn", options={"blocks": "8"}), r"edge_cnn: blocks must be int \| list\[int\], got '8'"),
+        (
+            Network(builder="edge_cnn", options={"blocks": [1, "2"]}),
+            r"blocks must be int \| list\[int\], got \[1, '2'\]",
+        ),
+        (Network(builder="edge_cnn", options={"filters": True}), "edge_cnn: filters must be int, got True"),
+        (
+            Network(builder="edge_cnn", options={**SCALES, "blocks": 4}),
+            "edge_cnn: 3 scales need at least 5 blocks, got 4",
+        ),
+        (Network(builder="edge_cnn", options={**SCALES, "blocks": [1, 1, 1]}), "5 stages, got blocks for 3"),
         (Network(builder="edge_cnn", options={"residual": 1}), "edge_cnn: residual must be bool, got 1"),
         (Network(builder="edge_cnn", options={**TINY, "norm": "group"}), "edge_cnn: norm must be one of batch, sync"),
         (Network(builder="edge_cnn", options={**TINY, "filters": 0}), "edge_cnn: .*filters"),

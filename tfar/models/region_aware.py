@@ -72,7 +72,7 @@ def edge_cnn(
     *,
     channels: int = 3,
     filters: int = 64,
-    blocks: int = 16,
+    blocks: int | list[int] = 16,
     head: int = 256,
     norm: str = "batch",
     residual: bool = False,
@@ -93,13 +93,14 @@ def edge_cnn(
     Args:
         channels: of the image, 3 or 1.
         filters: width of the residual stack.
-        blocks: number of residual blocks.
+        blocks: number of residual blocks, or the number in each stage, such as ``[3, 1, 1, 1, 3]`` for three scales.
         head: width of the two convolutions after the branches are joined.
         norm: ``batch``, ``synchronized`` (batch normalisation over all replicas) or ``none``.
         residual: predict a correction that is added to the input; otherwise the image itself, through tanh.
         stride: the stack works on a resolution this many times lower.
         scales: number of resolutions, each half of the one before and twice as wide, over which the blocks are spread:
-            down, at the bottom and up again, with skips between equal resolutions (U-Net, Ronneberger et al., 2015).
+            down, at the bottom and up again, with skips between equal resolutions (U-Net, Ronneberger et al., 2015):
+            as many in each of these ``2 * scales - 1`` stages, and those left over at the bottom.
             With more than one, the image is extended by reflection to a multiple of the coarsest cell, which is
             ``stride * 2**(scales - 1)`` pixels wide, and the result is cut.
         expansion: how many times wider a block is inside than outside (wide activation, Yu et al., 2018).
@@ -115,8 +116,8 @@ def edge_cnn(
         original, both float32.
 
     Raises:
-        ValueError: for fewer blocks than there are stages, ``2 * scales - 1``, where there are several scales, for an
-            even ``entry``, and an unknown ``edges_from`` or ``activation``.
+        ValueError: for fewer blocks than there are stages, or another number of numbers than of stages, for an even
+            ``entry``, and an unknown ``edges_from`` or ``activation``.
     """
     if edges_from not in ("stack", "features"):
         raise ValueError(f"edges_from must be stack or features, got {edges_from!r}")
@@ -128,7 +129,7 @@ def texture_generator(
     *,
     channels: int = 3,
     filters: int = 64,
-    blocks: int = 16,
+    blocks: int | list[int] = 16,
     head: int = 256,
     norm: str = "batch",
     residual: bool = False,
@@ -155,6 +156,7 @@ def _generator(
     """Edge-CNN, or without ``edges_from`` the generator of Texture-GAN."""
     if entry_side % 2 == 0:
         raise ValueError(f"entry must be odd, got {entry_side}")
+    counts = _blocks_per_stage(blocks, scales)
     block = functools.partial(residual_block, norm=norm, expansion=expansion, activation=activation)
     jpeg = keras.Input((None, None, channels), name="jpeg")
 
@@ -165,9 +167,9 @@ def _generator(
     x = layers.Conv2D(filters, entry_side, strides=stride, activation=activation, name="entry")(x)
     entry = x
     if scales > 1:
-        x = _scales(x, filters, blocks, scales, block)
+        x = _scales(x, filters, counts, block)
     else:
-        x = _blocks(x, "block", blocks, filters, block)
+        x = _blocks(x, "block", counts[0], filters, block)
     x = normalize(conv(x, filters, 3, name="stack"), norm, name="stack_norm")
     x = layers.Add(name="stack_add")([entry, x])
 
@@ -202,23 +204,36 @@ def _blocks(x, label: str, count: int, filters: int, block):
     return x
 
 
-def _scales(x, filters: int, blocks: int, scales: int, block):
-    """Residual blocks over several resolutions: as many in each stage, and those left over at the bottom."""
-    each, left = divmod(blocks, 2 * scales - 1)
-    if not each:
-        raise ValueError(f"{scales} scales need at least {2 * scales - 1} blocks, got {blocks}")
+def _blocks_per_stage(blocks: int | list[int], scales: int) -> list[int]:
+    """The number of residual blocks in each stage: down the scales, at the bottom, and up again."""
+    stages = 2 * scales - 1
+    if isinstance(blocks, list):
+        if len(blocks) != stages:
+            raise ValueError(f"{scales} scales have {stages} stages, got blocks for {len(blocks)}")
+        return blocks
+    each, left = divmod(blocks, stages)
+    if not each and scales > 1:
+        raise ValueError(f"{scales} scales need at least {stages} blocks, got {blocks}")
+    counts = [each] * stages
+    counts[stages // 2] += left
+    return counts
+
+
+def _scales(x, filters: int, counts: Sequence[int], block):
+    """Residual blocks over several resolutions, so many in each stage."""
+    scales = len(counts) // 2 + 1
     skips = []
     for i in range(1, scales):
-        x = _blocks(x, f"down{i}_block", each, filters, block)
+        x = _blocks(x, f"down{i}_block", counts[i - 1], filters, block)
         skips.append(x)
         filters *= 2
         x = conv(SpaceToDepth(2, name=f"down{i}_space_to_depth")(x), filters, 1, name=f"down{i}")
-    x = _blocks(x, "bottom_block", each + left, filters, block)
+    x = _blocks(x, "bottom_block", counts[scales - 1], filters, block)
     for i in reversed(range(1, scales)):
         filters //= 2
         x = DepthToSpace(2, name=f"up{i}_depth_to_space")(conv(x, 4 * filters, 1, name=f"up{i}"))
         x = layers.Add(name=f"up{i}_skip")([x, skips.pop()])
-        x = _blocks(x, f"up{i}_block", each, filters, block)
+        x = _blocks(x, f"up{i}_block", counts[-i], filters, block)
     return x
 
 

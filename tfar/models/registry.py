@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 
 import keras
+import pydantic
 
 from tfar.errors import RecipeError
 from tfar.models import argan, ep_gan, galteri, one_to_many, region_aware
@@ -59,8 +60,12 @@ def build(network: Network) -> keras.Model:
     for name, value in network.options.items():
         if name not in known:
             raise RecipeError(f"{network.builder} has no option {name!r}; it has: {', '.join(known)}")
-        if type(value) is not known[name].annotation:
-            raise RecipeError(f"{network.builder}: {name} must be {known[name].annotation.__name__}, got {value!r}")
+        kind = known[name].annotation
+        try:
+            pydantic.TypeAdapter(kind).validate_python(value, strict=True)
+        except pydantic.ValidationError as error:
+            kind = inspect.formatannotation(kind)
+            raise RecipeError(f"{network.builder}: {name} must be {kind}, got {value!r}") from error
     try:
         return builder(**network.options)
     except (TypeError, ValueError) as error:
