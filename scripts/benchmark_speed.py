@@ -51,6 +51,7 @@ def run(options):
     backend.start()
     import keras
 
+    from tfar.evaluation.protocols import middle
     from tfar.images.read import image_files, read_image
     from tfar.jpeg import compress
     from tfar.metrics.catalogue import choose, score
@@ -59,7 +60,8 @@ def run(options):
     weights = os.environ.get("TFAR_WEIGHTS")
     perceptual = perceptual_metrics(weights, ["lpips"]) if weights else {}
     metrics = choose(["psnr_rgb", *perceptual], perceptual)
-    originals = [middle(read_image(file), options.size) for file in image_files(Path(options.folder))[: options.limit]]
+    files = image_files(Path(options.folder))[: options.limit]
+    originals = [middle(read_image(file), options.size) for file in files]
     given = [compress(original, options.quality) for original in originals]
     megapixels = sum(image.shape[0] * image.shape[1] for image in given[1:]) / 1e6
     rate = convolution_rate()
@@ -120,11 +122,6 @@ def loaded(row: str):
     preset, _, layer = row.partition(" ")
     model = presets.load(preset)
     return model, layer or main_output(model)
-
-
-def middle(image: np.ndarray, size: int) -> np.ndarray:
-    top, left = (max(side - size, 0) // 2 for side in image.shape[:2])
-    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 def measured(preset: str, kind: str, threads: int, file: Path) -> tuple[dict, list[np.ndarray]]:

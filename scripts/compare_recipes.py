@@ -78,12 +78,11 @@ def step_seconds(recipe) -> float:
 def crops(recipe, count: int):
     """Names and crops ``(192, 192, 3)`` from the middle of the first held-out images."""
     from tfar.data.sources import load_split
+    from tfar.evaluation.protocols import middle
 
     _, held_out = load_split(recipe.data.source, recipe.data.validation, CROP)
     for image in held_out[:count]:
-        pixels = image.load()
-        top, left = ((side - CROP) // 2 for side in pixels.shape[:2])
-        yield image.name, pixels[top : top + CROP, left : left + CROP]
+        yield image.name, middle(image.load(), CROP)
 
 
 def run(arguments):

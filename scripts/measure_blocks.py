@@ -8,6 +8,7 @@ middle of the images, coded in colour (4:2:0). Of a fused network L_B is measure
 """
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -30,8 +31,9 @@ def run(options):
     from tfar.models import main_output
     from tfar.training.region_aware import network_of
 
-    images = [read_image(file) for file in image_files(Path(options.data))]
-    crops = [middle(image) for image in images if min(image.shape[:2]) >= SIDE][: options.limit]
+    images = map(read_image, image_files(Path(options.data)))
+    large = (image for image in images if min(image.shape[:2]) >= SIDE)
+    crops = [protocols.middle(image, SIDE) for image in itertools.islice(large, options.limit)]
     trials = {factor: [protocols.color(crop, factor) for crop in crops] for factor in options.quality}
 
     def gains(network):
@@ -39,7 +41,7 @@ def run(options):
         for of_quality in trials.values():
             jpegs = np.stack([trial.jpeg for trial in of_quality])
             outputs = network.predict(pixels.as_float(jpegs), batch_size=4, verbose=0)
-            restored = pixels.as_levels(outputs[main_output(network)], 8)
+            restored = pixels.as_levels(outputs[main_output(network)])
             gained = [psnr(t.original, image) - psnr(t.original, t.jpeg) for t, image in zip(of_quality, restored)]
             means.append(f"{np.mean(gained):+.3f}")
         return means
@@ -62,11 +64,6 @@ def run(options):
             for layer, kernel in zip(layers, kernels):
                 layer.kernel.assign(kernel)
     return 0
-
-
-def middle(image):
-    top, left = ((side - SIDE) // 2 for side in image.shape[:2])
-    return image[top : top + SIDE, left : left + SIDE]
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def run(options):
     weights = os.environ.get("TFAR_WEIGHTS")
     perceptual = perceptual_metrics(weights, ["lpips"]) if weights else {}
     files = image_files(Path(options.folder))[: options.limit]
-    originals = [middle(read_image(file), options.size) for file in files]
+    originals = [protocols.middle(read_image(file), options.size) for file in files]
     print(
         f"{len(originals)} images of {options.size} pixels a side at QF {options.quality}; --io app: {options.tile}\n"
     )
@@ -88,11 +88,6 @@ def run(options):
                     missing=missing or "none",
                 )
     return 0
-
-
-def middle(image: np.ndarray, size: int) -> np.ndarray:
-    top, left = (max(side - size, 0) // 2 for side in image.shape[:2])
-    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 def exported(preset: str, kind: str, tile: int, folder: str) -> Path:

@@ -97,3 +97,11 @@ def test_real_takes_the_file_as_it_is():
         protocols.real(png.getvalue())
     with pytest.raises(ValueError, match="^not a readable image"):
         protocols.real(file[:1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "columns"), [((10, 7, 3), slice(3, 7), slice(1, 5)), ((3, 8), slice(0, 3), slice(2, 6))]
+)
+def test_the_middle_of_an_image(shape, rows, columns):
+    image = np.arange(np.prod(shape)).reshape(shape)
+    np.testing.assert_array_equal(protocols.middle(image, 4), image[rows, columns])

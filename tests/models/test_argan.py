@@ -187,7 +187,7 @@ def test_practical_recipes_begin_with_the_mse_and_go_on_with_a_lambda_of_2000(na
     assert (options["depth"], options["norm"], options["residual"]) == (3, "none", True)
 
 
-def test_every_unit_is_leaky_or_none_on_the_way_up():
+def test_activation_is_that_of_every_unit_but_the_leaky_ones_on_the_way_down():
     form = {"filters": 2, "depth": 3, "blocks": 1, "norm": "none"}
     assert relus(unet_generator(**form, activation="leaky_relu")) == []
     up, blocks = ["up1_relu", "up2_relu"], [f"{name}_block1_relu" for name in ("down1", "down2", "down3", "up1", "up2")]

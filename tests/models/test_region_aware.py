@@ -486,7 +486,8 @@ def test_build_passes_the_options_on():
             Network(builder="edge_cnn", options={**SCALES, "blocks": 4}),
             "edge_cnn: 3 scales need at least 5 blocks, got 4",
         ),
-        (Network(builder="edge_cnn", options={**SCALES, "blocks": [1, 1, 1]}), "5 stages, got blocks for 3"),
+        (Network(builder="edge_cnn", options={**SCALES, "blocks": [1, 1, 1]}), r"5 stages, .* got \[1, 1, 1\]"),
+        (Network(builder="edge_cnn", options={**SCALES, "blocks": [1, 1, -1, 1, 1]}), "with 0 or more blocks each"),
         (Network(builder="edge_cnn", options={"residual": 1}), "edge_cnn: residual must be bool, got 1"),
         (Network(builder="edge_cnn", options={**TINY, "norm": "group"}), "edge_cnn: norm must be one of batch, sync"),
         (Network(builder="edge_cnn", options={**TINY, "filters": 0}), "edge_cnn: .*filters"),
@@ -513,7 +514,7 @@ def test_paper_recipe_is_section_4_1():
 
 @pytest.mark.parametrize("builder", [edge_cnn, texture_generator])
 @pytest.mark.parametrize("form", [TINY, SCALES])
-def test_every_unit_is_leaky_or_none(builder, form):
+def test_activation_is_that_of_every_unit(builder, form):
     assert relus(builder(**form, activation="leaky_relu")) == []
     assert len(relus(builder(**form))) == form["blocks"] + 3
     leaky = builder(**form, activation="leaky_relu").get_layer("entry").activation

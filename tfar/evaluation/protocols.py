@@ -34,6 +34,12 @@ class Trial:
         return 8 * len(self.file) / (self.jpeg.shape[0] * self.jpeg.shape[1])
 
 
+def middle(image: np.ndarray, size: int) -> np.ndarray:
+    """The ``size`` by ``size`` pixels in the middle of an image ``(H, W[, C])``, or as many as there are each way."""
+    top, left = (max(side - size, 0) // 2 for side in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
+
+
 def gray(original: np.ndarray, quality: int) -> Trial:
     """Limited-range luma of the image, coded as a one-component JPEG.
 

@@ -100,15 +100,15 @@ def edge_cnn(
         stride: the stack works on a resolution this many times lower.
         scales: number of resolutions, each half of the one before and twice as wide, over which the blocks are spread:
             down, at the bottom and up again, with skips between equal resolutions (U-Net, Ronneberger et al., 2015):
-            as many in each of these ``2 * scales - 1`` stages, and those left over at the bottom.
+            of a single number, as many in each of these ``2 * scales - 1`` stages, and those left over at the bottom.
             With more than one, the image is extended by reflection to a multiple of the coarsest cell, which is
             ``stride * 2**(scales - 1)`` pixels wide, and the result is cut.
         expansion: how many times wider a block is inside than outside (wide activation, Yu et al., 2018).
         entry: side of the first convolution's kernel, an odd number.
         edges_from: where the edge branch starts: ``stack``, beside the feature branch, as in the paper, or
             ``features``, from the feature branch's convolution.
-        activation: ``relu`` as in the paper, or ``leaky_relu`` with a slope of 0.2, with which no unit dies in a long
-            training without normalisation.
+        activation: ``relu`` as in the paper, or ``leaky_relu`` with a slope of 0.2, whose units go on learning where
+            they are below zero.
 
     Returns:
         A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to a dictionary of ``image``
@@ -116,7 +116,7 @@ def edge_cnn(
         original, both float32.
 
     Raises:
-        ValueError: for fewer blocks than there are stages, or another number of numbers than of stages, for an even
+        ValueError: for fewer blocks than there are stages, a list of another length or with negative numbers, an even
             ``entry``, and an unknown ``edges_from`` or ``activation``.
     """
     if edges_from not in ("stack", "features"):
@@ -208,8 +208,8 @@ def _blocks_per_stage(blocks: int | list[int], scales: int) -> list[int]:
     """The number of residual blocks in each stage: down the scales, at the bottom, and up again."""
     stages = 2 * scales - 1
     if isinstance(blocks, list):
-        if len(blocks) != stages:
-            raise ValueError(f"{scales} scales have {stages} stages, got blocks for {len(blocks)}")
+        if len(blocks) != stages or min(blocks) < 0:
+            raise ValueError(f"{scales} scales have {stages} stages, with 0 or more blocks each, got {blocks}")
         return blocks
     each, left = divmod(blocks, stages)
     if not each and scales > 1:

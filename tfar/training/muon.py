@@ -14,8 +14,8 @@ class ConvolutionMuon(keras.optimizers.Muon):
     made nearly orthogonal by five Newton-Schulz steps. Keras's own Muon gives all kernels of convolutions to AdamW. The
     update is 0.2 sqrt(largest side) times the rate, as large as Adam's (Liu et al., arXiv:2502.16982).
 
-    An orthogonal step is as large in the directions of noise as in those of the gradient, so that without weight decay
-    kernels grow for as long as the rate is high.
+    An orthogonal step is as large in the directions of noise as in those of the gradient, so at a high rate it
+    turns off units of ReLU for good (docs/training.md).
 
     Args:
         learning_rate: of Muon, a number or a schedule.
