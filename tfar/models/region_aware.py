@@ -503,7 +503,7 @@ def _efficient(
 ) -> RegionAware:
     """The form that learns most per hour of a CPU: three scales of wide blocks, Muon, small batches, on the grid.
 
-    ``scripts/compare_recipes.py`` measures it; README has what it printed.
+    ``scripts/compare_recipes.py`` measures it; docs/train.md has what it printed.
     """
     data = dataclasses.replace(data, patch=96, batch=8)
     common = {"data": data, "optimizer": Optimizer(kind="muon", average=0.999), "steps_per_epoch": steps_per_epoch}
