@@ -1,7 +1,7 @@
 """Measure whether anything but the step's arithmetic holds a training up.
 
     python scripts/benchmark_training.py                                              # demo photographs, recipe cpu
-    python scripts/benchmark_training.py --data PHOTOS --recipe general
+    python scripts/benchmark_training.py --data PHOTOS --recipe general --precision mixed_bfloat16
 
 Printed are patches per second of the data pipeline alone and of the whole training, and CPU-seconds per step of the
 bare step (the compiled train_step on one batch that is there already), of the batches, and of the whole training as
@@ -71,6 +71,7 @@ def run(arguments):
 
     recipe = RECIPES[arguments.recipe].base
     data = dataclasses.replace(recipe.data, source=arguments.data)
+    recipe = dataclasses.replace(recipe, precision=arguments.precision or recipe.precision)
     trainer = Trainer(recipe)
     trainer.begin(recipe.phases[0])
     images, _ = load_split(data.source, data.validation, data.patch)
@@ -94,7 +95,8 @@ def run(arguments):
     whole, wall = (sum(seconds[1:]) / len(seconds[1:]) / steps for seconds in (timing.cpu, timing.wall))
 
     print(
-        f"recipe {arguments.recipe}, data {arguments.data}, {data.batch} patches of {data.patch}x{data.patch} per step"
+        f"recipe {arguments.recipe}, {recipe.precision}, data {arguments.data}, "
+        f"{data.batch} patches of {data.patch}x{data.patch} per step"
     )
     print(f"pipeline    {pipeline:8.1f} patches per second")
     print(f"training    {data.batch / wall:8.1f} patches per second ({wall:.3f} s per step)")
@@ -108,6 +110,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="demo", help="folder, demo or tfds:NAME (default: %(default)s)")
     parser.add_argument("--recipe", default="cpu", choices=("paper", "general", "tiny", "gpu", "cpu", "demo"))
+    parser.add_argument(
+        "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="default: the recipe's"
+    )
     parser.add_argument("--batches", type=int, default=60, help="batches to time, after as many to warm up")
     parser.add_argument("--steps", type=int, default=20, help="training steps to time, after as many to warm up")
     sys.exit(exit_code(run, parser.parse_args()))
