@@ -61,6 +61,8 @@ def run(options):
     perceptual = perceptual_metrics(weights, ["lpips"]) if weights else {}
     metrics = choose(["psnr_rgb", *perceptual], perceptual)
     files = image_files(Path(options.folder))[: options.limit]
+    if len(files) < 2:
+        raise TfarError("at least two images are needed: the first of them is not counted")
     originals = [middle(read_image(file), options.size) for file in files]
     given = [compress(original, options.quality) for original in originals]
     megapixels = sum(image.shape[0] * image.shape[1] for image in given[1:]) / 1e6
@@ -275,7 +277,7 @@ def multiplications(model) -> float:
             layer.call = counted(layer, call)
         sides = {"noise": side // 2}
         inputs = [np.zeros((1, *[sides.get(i.name, side)] * 2, i.shape[-1]), np.float32) for i in model.inputs]
-        model(inputs if len(inputs) > 1 else inputs[0])
+        model(inputs)
     finally:
         for layer, call in calls.items():
             layer.call = call
@@ -312,7 +314,7 @@ if __name__ == "__main__":
     parser.add_argument("--engine", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--threads", type=positive, nargs="+", default=[1], metavar="N")
     parser.add_argument("--quality", type=quality, default=10, metavar="QF")
-    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images only")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take the first N images only, at least 2")
     parser.add_argument("--csv", metavar="FILE", help="write the rows there, too")
     parser.add_argument("--size", type=positive, default=512, metavar="N", help="side of what is taken of an image")
     sys.exit(exit_code(run, parser.parse_args()))
