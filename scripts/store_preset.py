@@ -1,4 +1,4 @@
-"""Store a trained run as a preset: its network, with weights in 16 bits, and its recipe.
+"""Store a trained run as a preset: its network, with rounded weights, and its recipe.
 
     python scripts/store_preset.py runs/general general
     python scripts/store_preset.py runs/base general --texture runs/texture --mask '{"threshold": 2, "feather": 5}'
@@ -8,7 +8,8 @@ The second form fuses the networks of two trainings, region-aware.base and regio
 share of the way from the network that the training started from: network interpolation (Wang et al., ESRGAN, 2018,
 Section 3.4), which gives back much of the PSNR that a perceptual training cost, for little of what it brought.
 Writes ``model.keras``, ``recipe.json``, and ``metrics.json`` with the SHA-256 of the model and no scores yet: those are
-scripts/score_presets.py's. The weights are rounded to float16, which halves the file; whoever loads it gets float32.
+scripts/score_presets.py's. The weights are rounded to float16, kernels to the first 6 of its 10 bits of mantissa, and
+compressed: the file takes a third of float32's, and whoever loads it gets float32.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from tfar.errors import TfarError
 from tfar.storage import write_atomically
 
 WEIGHTS = "model.weights.h5"
+KERNEL_BITS = 6  # of the mantissa; what that changes: docs/training.md
+FLOAT16_BITS = 10
 
 
 def run(options):
@@ -74,18 +77,34 @@ def without_paths(recipe: recipes.Recipe) -> recipes.Recipe:
 
 
 def store(model, file: Path):
-    """Write a Keras model as a ``.keras`` file with weights in float16."""
+    """Write a Keras model as a ``.keras`` file with rounded weights."""
     with tempfile.TemporaryDirectory() as folder:
         full = Path(folder) / "model.keras"
         model.save(full)
         with zipfile.ZipFile(full) as whole, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as stored:
             for name in whole.namelist():
                 content = whole.read(name)
-                stored.writestr(name, halved(content) if name == WEIGHTS else content)
+                stored.writestr(name, shortened(content) if name == WEIGHTS else content)
 
 
-def halved(content: bytes) -> bytes:
-    """An HDF5 file whose float32 arrays are float16."""
+def rounded(weights):
+    """Weights as float16, kernels with the bits of the mantissa that are kept.
+
+    Args:
+        weights: a float32 array; with two axes or more it is a kernel.
+    """
+    import numpy as np
+
+    half = weights.astype(np.float16)
+    if half.ndim < 2:
+        return half
+    dropped = FLOAT16_BITS - KERNEL_BITS
+    bits = half.view(np.uint16) + np.uint16(1 << (dropped - 1))  # what carries raises the exponent, as it should
+    return (bits >> dropped << dropped).view(np.float16)
+
+
+def shortened(content: bytes) -> bytes:
+    """An HDF5 file with its float32 arrays rounded, and compressed, high and low bytes apart."""
     import h5py
     import numpy as np
 
@@ -96,7 +115,10 @@ def halved(content: bytes) -> bytes:
         def copy(name, item):
             if isinstance(item, h5py.Dataset):
                 array = item[()]
-                copied = stored.create_dataset(name, data=np.float16(array) if array.dtype == np.float32 else array)
+                if array.dtype == np.float32:
+                    array = rounded(array)
+                filters = {"chunks": array.shape, "shuffle": True, "compression": "gzip"} if array.size > 1 else {}
+                copied = stored.create_dataset(name, data=array, **filters)
             else:
                 copied = stored.require_group(name)
             copied.attrs.update(item.attrs)

@@ -39,6 +39,13 @@ def test_a_share_of_nothing_is_refused():
         store_preset.run(store_preset.parser().parse_args(["run", "name", "--share", "0.5"]))
 
 
+def test_kernels_keep_six_bits_of_the_mantissa_and_biases_all_of_float16():
+    values = np.float32([1 + 2**-6, 1 + 2**-7, 1 + 2**-8, 2 - 2**-10, -(3 + 2**-4), 0.0, 2.0**-24])
+    kept = np.float32([1 + 2**-6, 1 + 2**-6, 1, 2, -(3 + 2**-4), 0, 0])
+    np.testing.assert_array_equal(store_preset.rounded(values[None]), kept[None])
+    np.testing.assert_array_equal(store_preset.rounded(values), np.float16(values))
+
+
 def test_a_run_becomes_a_preset_in_16_bits_without_paths(tmp_path, monkeypatch):
     monkeypatch.setattr(presets, "presets_folder", lambda: tmp_path / "presets")
     run = Run(tmp_path / "run", plain_recipe(steps_per_epoch=1))
@@ -51,7 +58,7 @@ def test_a_run_becomes_a_preset_in_16_bits_without_paths(tmp_path, monkeypatch):
     stored = keras.models.load_model(folder / "model.keras")
     pairs = zip(stored.get_weights(), start.get_weights(), run.network().get_weights(), strict=True)
     for weight, before, after in pairs:
-        np.testing.assert_allclose(weight, (before + after) / 2, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(weight, (before + after) / 2, rtol=2.0**-7, atol=1e-4)
         np.testing.assert_array_equal(weight, np.float16(weight))
     noted = json.loads((folder / "metrics.json").read_text())
     assert noted == {"model_sha256": presets.digest(folder / "model.keras")}
