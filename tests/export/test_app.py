@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from helpers import NOISE_GENERATOR, TINY, largest_difference, perturb
+from helpers import NOISE_GENERATOR, SCALES, TINY, largest_difference, perturb
 
 from tfar.errors import TfarError
 from tfar.export import app, flatbuffer
@@ -25,6 +25,7 @@ def fused():
 NETWORKS = {
     "fused": fused,
     "luma": lambda: perturb(edge_cnn(**TINY, channels=1), 1),
+    "leaky": lambda: perturb(edge_cnn(**SCALES, activation="leaky_relu"), 4),
     "noise": lambda: perturb(proposal_network(**NOISE_GENERATOR), 3),
 }
 

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from tfar import pixels
 from tfar.errors import TfarError
-from tfar.models.blocks import DepthToSpace, ReflectToMultiple, ReplicatePad, SpaceToDepth
+from tfar.models.blocks import LEAKY_SLOPE, DepthToSpace, ReflectToMultiple, ReplicatePad, SpaceToDepth
 from tfar.models.region_aware import OrientationDiversityMask
 
 STEEP = 1e4  # slope of what stands for a comparison
@@ -56,7 +56,10 @@ def mobile_gpu_form(network: keras.Model, side: int) -> keras.Model:
 
 
 def _copy(layer: layers.Layer) -> layers.Layer:
-    return layer.__class__.from_config(layer.get_config())
+    copy = layer.__class__.from_config(layer.get_config())
+    if getattr(layer, "activation", None) is keras.activations.leaky_relu:
+        copy.activation = _leaky_relu(LEAKY_SLOPE)  # which is Keras's, too
+    return copy
 
 
 class _Applied(layers.Layer):
