@@ -17,7 +17,7 @@ from tfar import presets
 from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.models.galteri import galteri_generator
-from tfar.models.region_aware import RECIPES, edge_cnn, region_aware, texture_generator
+from tfar.models.region_aware import RECIPES, THREE_SCALES, edge_cnn, region_aware, texture_generator
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, override
 from tfar.storage import load_weights
 from tfar.training.runs import Run, StopOnNonFinite, copy_matching_weights
@@ -216,7 +216,11 @@ STORED = """{
 def test_a_run_of_the_first_version_is_still_that_of_its_recipe(tmp_path):
     (tmp_path / "recipe.json").write_text(STORED)
     run = Run(tmp_path)
-    assert run.recipe == override(RECIPES["general"].base, ["data.source=photos", "data.drawn=0", "data.aligned=0.7"])
+    phase = {"terms": {"relative_mse": 1.0, "edge": 0.1}, "learning_rate": 2e-3}
+    phases = [phase | {"epochs": 60, "warmup": 200}, phase | {"epochs": 15, "decay": "cosine"}]
+    network = [f"generator.options={json.dumps(THREE_SCALES)}", "optimizer.weight_decay=0"]
+    data = ["data.source=photos", "data.drawn=0", "data.aligned=0.7"]
+    assert run.recipe == override(RECIPES["general"].base, [*network, *data, f"phases={json.dumps(phases)}"])
     stored = presets.load("general").get_layer("edge_cnn")
     weights = [[(w.path.split("/")[-2:], w.shape) for w in m.weights] for m in (build(run.recipe.generator), stored)]
     assert weights[0] == weights[1]
