@@ -16,6 +16,7 @@ import time
 
 from tfar import backend
 from tfar.cli import exit_code
+from tfar.commands.arguments import add_precision
 
 
 def cpu_seconds(function, count: int) -> float:
@@ -110,9 +111,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="demo", help="folder, demo or tfds:NAME (default: %(default)s)")
     parser.add_argument("--recipe", default="cpu", choices=("paper", "general", "tiny", "gpu", "cpu", "demo"))
-    parser.add_argument(
-        "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), help="default: the recipe's"
-    )
+    add_precision(parser)
     parser.add_argument("--batches", type=int, default=60, help="batches to time, after as many to warm up")
     parser.add_argument("--steps", type=int, default=20, help="training steps to time, after as many to warm up")
     sys.exit(exit_code(run, parser.parse_args()))

@@ -24,6 +24,7 @@ from plot_runs import curve, plot
 
 from tfar import backend
 from tfar.cli import exit_code
+from tfar.commands.arguments import add_precision
 
 CROP = 192
 EPOCHS = 6
@@ -124,7 +125,7 @@ if __name__ == "__main__":
     parser.add_argument("recipes", nargs="+", metavar="[NAME=]SYSTEM:RECIPE[.PART] [FIELD=VALUE ...]")
     parser.add_argument("--data", default="demo", help="folder, demo or tfds:NAME (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=300, help="CPU time of each training (default: %(default)s)")
-    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16", "mixed_float16"], help="of all recipes")
+    add_precision(parser)
     parser.add_argument("--quality", type=int, nargs="+", default=[10], metavar="QF", help="of the scores")
     parser.add_argument("--protocol", nargs="+", default=["gray"], choices=["gray", "color", "double"])
     parser.add_argument("--images", type=int, default=40, help="held-out images to score, at most")

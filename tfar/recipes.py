@@ -20,6 +20,7 @@ from tfar.errors import RecipeError
 from tfar.quantization import Tables
 
 Subsampling = Literal["4:2:0", "4:2:2", "4:4:4"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 SUBSAMPLINGS = get_args(Subsampling)
 LAYERS = ("fused", "base", "texture")  # what the region-aware system can give
 OPEN_FIELDS = (["options"], ["terms"], ["subsampling"], ["tables"])  # mappings to which overrides may add keys
@@ -235,7 +236,7 @@ class Recipe:
     steps_per_epoch: Count = 1000
     monitor: str = "psnr"
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Precision = "float32"
     seed: Annotated[int, Field(ge=0)] = 0
 
     @property

@@ -3,11 +3,12 @@
 import argparse
 import math
 from collections.abc import Callable
+from typing import get_args
 
 from tfar.errors import TfarError
 from tfar.images.read import MAX_MEGAPIXELS
 from tfar.presets import DEFAULT
-from tfar.recipes import LAYERS
+from tfar.recipes import LAYERS, Precision
 
 EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "avif": ".avif", "same": None}
 DIALS = "layer texture strength ensemble engine exact".split()  # to Restorer, beside the seed
@@ -19,6 +20,11 @@ def add_preset(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--preset", default=DEFAULT, help="a preset, a run folder or a .keras file (default: %(default)s)"
     )
+
+
+def add_precision(parser: argparse.ArgumentParser):
+    """``--precision`` of what trains: a Keras dtype policy in place of the recipe's."""
+    parser.add_argument("--precision", choices=get_args(Precision), help="default: the recipe's")
 
 
 def add_format(group: argparse._ArgumentGroup, what: str):

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from tfar import backend
+from tfar.commands.arguments import add_precision
 from tfar.errors import TfarError
 from tfar.terminal import print_tables
 
@@ -35,7 +36,7 @@ def add_training_arguments(parser: argparse.ArgumentParser):
         dest="assignments",
         help="override recipe fields, such as data.patch=64 (region-aware: base.data.patch=64)",
     )
-    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16", "mixed_float16"])
+    add_precision(parser)
     parser.add_argument("--show-recipe", action="store_true", help="print the recipe as JSON and train nothing")
     parser.add_argument(
         "--initial",

@@ -562,13 +562,13 @@ _EVERY_JPEG = Data(
 )
 
 # At rates of 1e-3 and more Muon turns off units of the coarse scales for good (docs/training.md).
-_LIVING = {**THREE_SCALES, "activation": "leaky_relu"}
+_LEAKY = {**THREE_SCALES, "activation": "leaky_relu"}
 
 RECIPES = {
     "paper": _paper(),
     "general": _efficient(
         _EVERY_JPEG,
-        _LIVING,
+        _LEAKY,
         steps_per_epoch=500,
         terms=_RELATIVE_TERMS,
         base={"epochs": 96, "learning_rate": 7e-4, "warmup": 200},
@@ -597,7 +597,7 @@ RECIPES = {
     ),
     "cpu": _efficient(
         Data(gray=0.5, aligned=0.9),
-        _LIVING,
+        _LEAKY,
         steps_per_epoch=500,
         terms={"mse": 1.0, "edge": 0.1},
         base={"epochs": 20, "learning_rate": 7e-4, "warmup": 300},
