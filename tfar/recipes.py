@@ -245,14 +245,14 @@ class Recipe:
         return sum(phase.epochs for phase in self.phases)
 
 
-def for_cpus(recipe: Recipe) -> Recipe:
+def for_cpus(recipe: Recipe, *, weight_decay: float = 0.0) -> Recipe:
     """The recipe with the data and the optimizer that teach most per hour of a CPU (docs/train.md): small batches of
     patches on the JPEG's grid, Muon without clipping.
     """
     return dataclasses.replace(
         recipe,
         data=dataclasses.replace(recipe.data, batch=8, aligned=0.9),
-        optimizer=Optimizer(kind="muon", average=0.999),
+        optimizer=Optimizer(kind="muon", average=0.999, weight_decay=weight_decay),
     )
 
 
