@@ -247,7 +247,8 @@ class Recipe:
 
 def for_cpus(recipe: Recipe, *, weight_decay: float = 0.0) -> Recipe:
     """The recipe with the data and the optimizer that teach most per hour of a CPU (docs/train.md): small batches of
-    patches on the JPEG's grid, Muon without clipping.
+    patches on the JPEG's grid, Muon without clipping and with this ``weight_decay``, which keeps units of
+    LeakyReLU networks at work (docs/training.md).
     """
     return dataclasses.replace(
         recipe,
