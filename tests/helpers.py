@@ -9,6 +9,7 @@ import dataclasses
 import io
 import os
 import shutil
+import struct
 import time
 import warnings
 from pathlib import Path
@@ -294,3 +295,9 @@ def headless_chromium(folder, size):
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield browser
     browser.quit()
+
+
+def unreadable_exif(orientation: int) -> bytes:
+    """EXIF of an orientation and a resolution in letters, which Pillow reads and cannot write."""
+    entries = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0) + struct.pack("<HHI4s", 0x11A, 2, 3, b"72")
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)

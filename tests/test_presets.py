@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from keras.src.backend.common import global_state
 from measure_screenshots import restored, screenshot
-from PIL import Image
+from PIL import ExifTags, Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 import tfar
 from tfar import presets, recipes
 from tfar.errors import CheckpointError, ImageError
+from tfar.images.read import read_image
 from tfar.jpeg import compress, decode, encode
 from tfar.metrics.fidelity import psnr
 from tfar.models import build, call, channels
@@ -285,6 +286,18 @@ def test_restore_takes_arrays_and_files(shelf, tmp_path, fused_model, noise):
         for given, preset in ((image, "a"), (tmp_path / "photo.png", "a"), (str(tmp_path / "photo.png"), "b")):
             restored = tfar.restore(given, preset=preset, layer=layer)
             np.testing.assert_allclose(np.float32(restored), expected, atol=1)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_restore_takes_the_grid_of_a_jpeg_that_is_stored_turned(shelf, tmp_path, fused_model, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(data.astronaut()[:43, :37]).save(tmp_path / "a.jpg", exif=exif)
+    image = read_image(tmp_path / "a.jpg")
+    offset = {1: (0, 0), 3: (43 % 8, 37 % 8), 6: (0, 43 % 8)}[orientation]
+    expected = Restorer(fused_model)(image, offset=offset)
+    np.testing.assert_array_equal(tfar.restore(tmp_path / "a.jpg", preset="a", engine="keras"), expected)
+    assert orientation == 1 or (Restorer(fused_model)(image) != expected).any()
 
 
 def test_restore_gives_back_the_kind_it_was_given(shelf, fused_model, noise):

@@ -32,7 +32,9 @@ def restore(image: Any, *, preset=presets.DEFAULT, **dials: Any) -> np.ndarray:
     Args:
         image: the path of an image file, its bytes, a file object, or a PIL image; or an array (or a tensor)
             ``(H, W, 3)`` RGB, ``(H, W)`` or ``(H, W, 1)`` gray, or with opacity ``(H, W, 4)`` or ``(H, W, 2)``, from
-            1x1 pixel up: uint8, or float in [0, 1], of which 8 bits are restored.
+            1x1 pixel up: uint8, or float in [0, 1], of which 8 bits are restored. It is taken for a JPEG whose grid
+            begins in the first corner of the picture as it is stored; for a crop call :class:`Restorer` with its
+            ``offset``.
         preset: name of a preset, folder of a run, or ``.keras`` file.
         dials: as of :class:`Restorer`: ``layer``, ``seed``, ``texture``, ``strength``, ``ensemble``, ``engine``,
             ``exact``.
@@ -46,9 +48,11 @@ def restore(image: Any, *, preset=presets.DEFAULT, **dials: Any) -> np.ndarray:
         CheckpointError: when there is no such preset.
         ValueError: for a dial that does not exist or cannot have that value.
     """
-    from tfar.images.arrays import planes_of, with_opacity
+    from tfar.images.arrays import as_picture, with_opacity
+    from tfar.restoration.inspection import own_offset
     from tfar.restoration.restorer import Restorer
 
-    colors, opacity, is_float = planes_of(image)
-    restored = Restorer(preset, **dials)(colors, depth=16 if is_float else 8)
-    return with_opacity(np.float32(restored / 65535) if is_float else restored, opacity)
+    picture, is_float = as_picture(image)
+    offset = own_offset(picture.orientation, *picture.pixels.shape[:2])
+    restored = Restorer(preset, **dials)(picture.pixels, offset=offset, depth=16 if is_float else 8)
+    return with_opacity(np.float32(restored / 65535) if is_float else restored, picture.alpha)

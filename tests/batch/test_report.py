@@ -29,3 +29,14 @@ def test_rows_are_not_held_back_for_long(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "SECONDS", -1)
     Report(Place(str(tmp_path))).add(table("a"))
     assert list(pandas.read_parquet(tmp_path).path) == ["a"]
+
+
+def test_a_folder_of_an_earlier_run_is_one_table_of_this_one(tmp_path):
+    for name in ("000000.parquet", "000001.parquet", "mine.txt"):
+        (tmp_path / name).write_bytes(b"of before")
+    written = Report(Place(str(tmp_path)))
+    written.add(table("a"))
+    written.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.parquet", "mine.txt"]
+    (tmp_path / "mine.txt").unlink()
+    assert list(pandas.read_parquet(tmp_path).path) == ["a"]

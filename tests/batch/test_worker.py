@@ -151,4 +151,4 @@ def test_a_full_disk_and_a_preset_that_cannot_be_loaded_stop_the_run(work, photo
 def test_no_error_leaves_the_worker(work, photo, monkeypatch):
     monkeypatch.setattr(Restorer, "__call__", lambda *_, **__: 1 / 0)
     [row] = work((photo, "photo.png"))
-    assert (row["status"], row["error"]) == ("failed", f"{photo}: division by zero")
+    assert (row["status"], row["error"]) == ("failed", f"{photo}: ZeroDivisionError: division by zero")

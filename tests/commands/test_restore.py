@@ -137,6 +137,16 @@ def test_a_jpeg_without_a_whole_block_has_no_such_share(run, noise_file, tmp_pat
     assert (code, out[0]) == (0, f"{source} -> {tmp_path}/out-1.png")
 
 
+def test_candidates_of_a_jpeg_that_was_cut_short_have_no_such_share(run, noise_file, tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTO).save(buffer, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) * 3 // 4])
+    arguments = ("--force", "--preset", noise_file, "--candidates", 1, "--partial")
+    code, out, err = run("restore", tmp_path / "cut.jpg", tmp_path / "out.png", *arguments)
+    assert (code, err) == (0, []) and len(out) == 2
+    assert all("cut short" in line and "interval" not in line for line in out)
+
+
 def test_candidates_of_a_folder(run, refused, photo, noise_file, tmp_path):
     coded = photo.parent / "sub" / "coded.jpg"
     coded.parent.mkdir()
@@ -156,7 +166,8 @@ def test_candidates_of_a_folder(run, refused, photo, noise_file, tmp_path):
 
     Image.fromarray(PHOTO).save(photo.with_name("photo-1.png"))
     before = photo.with_name("photo-1.png").read_bytes()
-    line = refused("restore", photo.parent, photo.parent, "--force", "--preset", noise_file, "--candidates", 1)
+    inputs = (photo, photo.with_name("photo-1.png"))
+    line = refused("restore", *inputs, photo.parent, "--force", "--preset", noise_file, "--candidates", 1)
     assert "photo-1.png: is one of the inputs" in line
     assert photo.with_name("photo-1.png").read_bytes() == before
 

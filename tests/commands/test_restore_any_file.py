@@ -10,7 +10,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from helpers import files_below
+from helpers import files_below, unreadable_exif
 from PIL import ExifTags, Image, ImageCms
 from skimage import data
 
@@ -57,6 +57,14 @@ def test_pictures_come_out_upright(restore, tmp_path, value):
     assert np.median(np.abs(change)) < 12
 
 
+@pytest.mark.parametrize("value", range(2, 9))
+def test_pictures_of_which_the_metadata_cannot_be_read_come_out_upright(restore, tmp_path, value):
+    for name, exif in (("a.jpg", with_exif(Orientation=value)), ("b.jpg", unreadable_exif(value))):
+        code, [line], _ = restore(save(tmp_path / name, exif=exif), tmp_path / f"{name}.png")
+        assert code == 0 and ("unreadable metadata dropped" in line) == (name == "b.jpg")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.jpg.png"), read_image(tmp_path / "a.jpg.png"))
+
+
 @pytest.mark.parametrize("extension", ["png", "webp", "tif", "jpg"])
 def test_metadata_are_kept_and_a_note_is_left(restore, tmp_path, extension):
     options = {"exif": with_exif(Make="Camera"), "icc_profile": SRGB, "dpi": (300, 300), "comment": b"hello"}
@@ -101,6 +109,81 @@ def test_16_bits_of_a_file_are_said(restore, tmp_path):
     assert code == 0 and "16 bits a channel, restored to 8 (--depth 16 writes 16)" in line
     code, [line], _ = restore(source, tmp_path / "16.png", "--force", "--depth", 16)
     assert (code, line) == (0, f"{source} -> {tmp_path}/16.png")
+
+
+def test_what_has_lost_nothing_is_copied_where_its_format_stays(restore, tmp_path):
+    source = tmp_path / "in"
+    save(source / "fine.jpg", quality=98, exif=with_exif(Orientation=6))
+    save(source / "cmyk.jpg", Image.fromarray(PHOTO).convert("CMYK"), quality=98)
+    frames = [Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)]
+    save(source / "two.webp", frames[0], save_all=True, append_images=frames[1:], lossless=True)
+    save(source / "one.bmp")
+    cv2.imwrite(str(source / "deep.png"), np.uint16(PHOTO) * 257)
+    code, out, err = restore(source, tmp_path / "out", "--format", "same", "--frames", "all")
+    assert (code, err, out[-1]) == (0, [], "5 passed through")
+    for name in files_below(source):
+        assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "note"),
+    [
+        ("out.png", ["--strip"], "16 bits a channel, of which 8 are written"),
+        ("out.webp", [], "16 bits a channel, of which 8 are written"),
+        ("out.png", [], None),
+    ],
+)
+def test_what_is_passed_through_with_less_is_said(restore, tmp_path, name, arguments, note):
+    source = tmp_path / "a.png"
+    cv2.imwrite(str(source), np.uint16(PHOTO) * 257)
+    code, [line], _ = restore(source, tmp_path / name, *arguments)
+    assert code == 0 and "pass through: nothing lost" in line
+    assert (note in line) if note else "16 bits" not in line
+    assert read_pictures(tmp_path / name)[0].bits == (8 if note else 16)
+
+
+def test_each_page_is_looked_at_by_itself(restore, tmp_path):
+    photo = data.astronaut()[:160, :160]
+    jpeg = np.asarray(Image.open(save(tmp_path / "a.jpg", photo, quality=20)))
+    pages = [Image.fromarray(image) for image in (photo, jpeg, np.ascontiguousarray(jpeg[3:, 5:]))]
+    source = save(tmp_path / "a.tif", pages[0], save_all=True, append_images=pages[1:])
+    code, [line], _ = restore(source, tmp_path / "out.tif", "--frames", "all")
+    assert (code, line) == (0, f"{source} -> {tmp_path}/out.tif")
+    given, written = (read_pictures(path, frames="all") for path in (source, tmp_path / "out.tif"))
+    assert [(a.pixels != b.pixels).any() for a, b in zip(given, written, strict=True)] == [False, True, True]
+
+
+def test_one_odd_file_does_not_end_the_run(restore, tmp_path, monkeypatch):
+    for name in "abc":
+        save(tmp_path / "in" / f"{name}.jpg")
+
+    def odd(data, orientation):
+        if data == (tmp_path / "in" / "b.jpg").read_bytes():
+            raise ZeroDivisionError("division by zero")
+
+    save(tmp_path / "in" / "b.jpg", PHOTO[:30])
+    monkeypatch.setattr("tfar.restoration.file_restorer.coded_planes", odd)
+    code, out, [line] = restore(tmp_path / "in", tmp_path / "out")
+    assert code == 2 and out[-1] == "2 restored, 1 failed"
+    assert line == f"tfar: {tmp_path}/in/b.jpg: ZeroDivisionError: division by zero"
+    assert files_below(tmp_path / "out") == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize("kind", ["a second picture", "metadata"])
+def test_what_would_be_lost_is_not_replaced(restore, tmp_path, kind):
+    if kind == "metadata":
+        source = save(tmp_path / "a.jpg", exif=unreadable_exif(3))
+        problem = "its metadata cannot be read and would be lost; it is not replaced"
+    else:
+        pair = [Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)]
+        source = save(tmp_path / "a.jpg", pair[0], "MPO", save_all=True, append_images=pair[1:], quality=60)
+        problem = "holds 2 pictures (MPO), its result one; it is not replaced"
+    before = source.read_bytes()
+    for arguments in ([], ["--frames", "all"]):
+        code, _, [line] = restore(source, "--in-place", *arguments)
+        assert code == 2 and line == f"tfar: {source}: {problem}"
+        assert source.read_bytes() == before
+    assert restore(source, tmp_path / "out.png")[0] == 0
 
 
 @pytest.mark.parametrize("kind", ["frames", "16 bits"])
@@ -191,8 +274,10 @@ def test_results_are_not_restored_again(restore, tmp_path):
     assert restore(tmp_path, tmp_path / "restored")[0] == 2
     code, out, err = restore(tmp_path, tmp_path / "restored", "--skip-existing")
     assert (code, err) == (0, [])
-    assert out[:2] == [f"{source}: skipped, exists", out[1]]
-    assert f"{tmp_path}/restored/a.png: skipped, is a result already (tfar" in out[1]
+    assert out[0] == f"{source}: skipped, exists"
+    assert out[-1] == f"passed over 1: {tmp_path}/restored (the output folder)"
+    code, [line], _ = restore(tmp_path / "restored" / "a.png", tmp_path / "b.png")
+    assert code == 0 and line.startswith(f"{tmp_path}/restored/a.png: skipped, is a result already (tfar")
     code, out, _ = restore(tmp_path / "restored" / "a.png", tmp_path / "b.png", "--again")
     assert code == 0 and (tmp_path / "b.png").exists()
 
@@ -215,6 +300,15 @@ def test_folders_are_taken_by_content_and_the_rest_is_told(restore, tmp_path):
     assert found["passed_over"] == {f"{source}/.hidden.png": "hidden", f"{source}/notes.txt": "no image"}
     code, out, err = restore(source, tmp_path / "quiet", "--quiet")
     assert (code, out, err) == (0, [], [])
+
+
+@pytest.mark.parametrize("name", ["in/a.jpg", "out/a.png"])
+def test_a_report_is_written_over_no_picture(restore, tmp_path, name):
+    source = save(tmp_path / "in" / "a.jpg")
+    before = source.read_bytes()
+    code, _, [line] = restore(source, tmp_path / "out" / "a.png", "--report", tmp_path / name)
+    assert code == 2 and f"{name}: is an input or an output" in line
+    assert source.read_bytes() == before and not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over_in_silence(restore, tmp_path, monkeypatch):
@@ -244,7 +338,7 @@ def test_a_jpeg_that_was_cut_short(restore, tmp_path):
     source = tmp_path / "cut.jpg"
     source.write_bytes(whole[: len(whole) * 3 // 4])
     code, _, [line] = restore(source, tmp_path / "out.png")
-    assert code == 2 and "cut short, its data end early; --partial restores what is there" in line
+    assert code == 2 and "cut short, its data end early; tfar restore --partial restores what is there" in line
     code, [line], _ = restore(source, tmp_path / "out.png", "--partial")
     assert code == 0 and "cut short; restored as far as it decodes" in line
     code, _, [line] = restore(tmp_path / "a.jpg", tmp_path / "small.png", "--max-megapixels", 0.001)

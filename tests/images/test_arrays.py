@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 from tfar.errors import ImageError
-from tfar.images.arrays import planes_of, with_opacity
+from tfar.images.arrays import as_picture, with_opacity
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -34,23 +34,24 @@ def png(image, **options):
     ids=["uint8", "float64", "float32", "tensor", "PIL", "bytes", "file object", "memory"],
 )
 def test_kinds_of_images(image):
-    colors, opacity, is_float = planes_of(image)
-    np.testing.assert_array_equal(colors, COLOR)
-    assert opacity is None
+    picture, is_float = as_picture(image)
+    np.testing.assert_array_equal(picture.pixels, COLOR)
+    assert picture.alpha is None
     assert is_float == (isinstance(image, np.ndarray) and image.dtype != np.uint8)
 
 
 def test_a_path(tmp_path):
     (tmp_path / "a.png").write_bytes(png(COLOR))
     for path in (tmp_path / "a.png", str(tmp_path / "a.png")):
-        np.testing.assert_array_equal(planes_of(path)[0], COLOR)
+        np.testing.assert_array_equal(as_picture(path)[0].pixels, COLOR)
 
 
 @pytest.mark.parametrize("colors", [COLOR, COLOR[..., 0]], ids=["color", "gray"])
 def test_opacity_is_the_last_channel(colors):
     image = np.dstack([colors, ALPHA])
     for given, scale in ((image, 1), (image / 255, 255), (Image.fromarray(image), 1), (png(image), 1)):
-        found, opacity, is_float = planes_of(given)
+        picture, is_float = as_picture(given)
+        found, opacity = picture.pixels, picture.alpha
         np.testing.assert_array_equal(found, colors)
         np.testing.assert_allclose(opacity * scale, ALPHA, atol=1e-5)
         whole = with_opacity(np.float32(found / 255) if is_float else found, opacity)
@@ -62,7 +63,7 @@ def test_pil_images_are_turned_upright():
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 3
     image = Image.open(io.BytesIO(png(COLOR, exif=exif)))
-    np.testing.assert_array_equal(planes_of(image)[0], COLOR[::-1, ::-1])
+    np.testing.assert_array_equal(as_picture(image)[0].pixels, COLOR[::-1, ::-1])
 
 
 @pytest.mark.parametrize(
@@ -78,4 +79,4 @@ def test_pil_images_are_turned_upright():
 )
 def test_what_is_no_image(image, message):
     with pytest.raises(ImageError, match=message):
-        planes_of(image)
+        as_picture(image)

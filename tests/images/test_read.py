@@ -1,10 +1,11 @@
 import io
+import os
 import time
 
 import cv2
 import numpy as np
 import pytest
-from helpers import warned
+from helpers import unreadable_exif, warned
 from PIL import ExifTags, Image, ImageCms
 
 from tfar import jpeg
@@ -149,12 +150,16 @@ def test_images_are_found_in_all_subfolders_by_content_and_by_extension(tmp_path
         ".thumbnails": "hidden",
         "notes.txt": "no image",
         "folder.png/link": "a link to a folder",
+        "gone.png": "a broken link",
+        "pipe.png": "no regular file",
     }
     for name in [*images, *others]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(COLOR).save(tmp_path / name, "PNG")
-    for name in (".thumbnails", "folder.png/link"):
+    for name in (".thumbnails", "folder.png/link", "gone.png", "pipe.png"):
         (tmp_path / name).unlink()
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / ".thumbnails").mkdir()
     save(tmp_path / ".thumbnails" / "a.png", COLOR)
     (tmp_path / "folder.png" / "link").symlink_to(tmp_path)
@@ -292,7 +297,7 @@ def test_jpegs_that_end_early(how, form):
         data = whole[: scan + 40] + (b"" if how == "cut" else b"\xff\xd9")
     elif form == "with a thumbnail":
         data = data[:2] + b"\xff\xe5" + (len(whole := jpeg.encode(GRAY, 30)) + 2).to_bytes(2, "big") + whole + data[2:]
-    with pytest.raises(ImageError, match="cut short, its data end early; --partial restores what is there"):
+    with pytest.raises(ImageError, match="cut short, its data end early; tfar restore --partial restores"):
         read.read_image(data)
     [picture] = read.read_pictures(data, partial=True)
     assert picture.notes == ("cut short; restored as far as it decodes",)
@@ -309,6 +314,13 @@ def test_whole_jpegs_are_whole(options, image):
     data = coded(image, "JPEG", quality=50, **options)
     for whole in (data, data + b"a film that a phone appends \xff\xd9 with an end of its own"):
         assert read.read_pictures(whole)[0].notes == ()
+
+
+def test_fill_bytes_before_a_marker_are_passed_over():
+    data = coded(COLOR, "JPEG", quality=50)
+    for marker in (b"\xff\xdb", b"\xff\xda"):
+        filled = data.replace(marker, b"\xff\xff" + marker, 1)
+        np.testing.assert_array_equal(read.read_image(filled), read.read_image(data))
 
 
 def test_a_large_size_over_little_data_is_found_out_at_once():
@@ -341,6 +353,16 @@ def test_a_metadata_block_that_means_to_harm_does_not_keep_the_picture_away(monk
     [picture] = read.read_pictures(coded(COLOR, "PNG"))
     np.testing.assert_array_equal(picture.pixels, COLOR)
     assert picture.notes == ("unreadable metadata dropped",)
+
+
+@pytest.mark.parametrize("value", range(2, 9))
+def test_a_picture_of_which_the_metadata_cannot_be_read_is_upright_all_the_same(value):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = value
+    [expected] = read.read_pictures(coded(COLOR[:9], "PNG", exif=exif))
+    [picture] = read.read_pictures(coded(COLOR[:9], "PNG", exif=unreadable_exif(value)))
+    np.testing.assert_array_equal(picture.pixels, expected.pixels)
+    assert picture.orientation == value and picture.notes == ("unreadable metadata dropped",)
 
 
 def test_a_thumbnail_of_the_old_picture_is_dropped():

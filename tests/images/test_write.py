@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers import files_below, save_image
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from skimage import data
 
 from tfar.errors import ImageError
@@ -187,6 +187,39 @@ def test_frames_are_written_with_their_times(tmp_path, extension):
     for frame, written in zip(frames, found, strict=True):
         np.testing.assert_array_equal(written.pixels, frame.pixels)
         assert written.duration == (None if extension == ".tif" else frame.duration)
+
+
+@pytest.mark.parametrize("plays", [0, 1, 3])
+@pytest.mark.parametrize("extension", [".png", ".webp"])
+def test_an_animation_is_played_as_often_as_before(tmp_path, extension, plays):
+    frames = [Picture(np.roll(COLOR, 9 * i, axis=1), duration=50.0, plays=plays) for i in range(2)]
+    write_pictures(tmp_path / f"a{extension}", frames)
+    assert read_pictures(tmp_path / f"a{extension}")[0].plays == plays
+
+
+def test_opacity_without_a_transparent_pixel_is_no_reason_against_jpeg(tmp_path):
+    write_pictures(tmp_path / "a.jpg", [Picture(COLOR, np.full(COLOR.shape[:2], 255, np.uint8))])
+    assert read_pictures(tmp_path / "a.jpg")[0].alpha is None
+
+
+def test_metadata_that_a_format_cannot_hold_are_named(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * 70000
+    picture = Picture(COLOR, metadata=Metadata(exif=exif.tobytes()))
+    write_pictures(tmp_path / "a.png", [picture])
+    with pytest.raises(ImageError, match="a.jpg: cannot be written .EXIF data is too long.; --strip leaves metadata"):
+        write_pictures(tmp_path / "a.jpg", [picture])
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp", ".tif"])
+def test_a_resolution_that_is_no_number_is_left_out(tmp_path, extension):
+    exif = Image.Exif()
+    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = TiffImagePlugin.IFDRational(0, 0)
+    Image.fromarray(COLOR).save(tmp_path / "given.tif", exif=exif)
+    [given] = read_pictures(tmp_path / "given.tif")
+    assert given.metadata.resolution is None
+    write_pictures(tmp_path / f"a{extension}", [given])
+    np.testing.assert_allclose(read_pictures(tmp_path / f"a{extension}")[0].pixels, COLOR, atol=60)
 
 
 WIDE = np.broadcast_to(np.uint8(0), (2, 16384))

@@ -111,6 +111,24 @@ def test_what_a_network_takes_is_measured_once(converted, monkeypatch):
     assert engines.measured_pixel_bytes(engine, "fused") == measured
 
 
+def test_what_is_measured_beside_a_file_that_cannot_be_written_is_kept_in_the_process(converted, tmp_path, monkeypatch):
+    file = tmp_path / "model.tflite"
+    file.write_bytes(converted.read_bytes())
+    runs = []
+
+    def measure(command, **_):
+        runs.append(command)
+        return subprocess.CompletedProcess(command, 0, "777\n", "")
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(engines.subprocess, "run", measure)
+    monkeypatch.setattr(engines, "write_atomically", refuse)
+    engine = LiteRTEngine(file, "tiny")
+    assert [engines.measured_pixel_bytes(engine, "base") for _ in range(2)] == [777, 777] and len(runs) == 1
+
+
 def test_what_cannot_be_measured_is_taken_for_the_most(converted, network, monkeypatch):
     failed = subprocess.CompletedProcess([], 1, "", "no memory")
     monkeypatch.setattr(engines.subprocess, "run", lambda *_, **__: failed)

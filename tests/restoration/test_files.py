@@ -143,10 +143,32 @@ def test_files_that_exist(tmp_path):
 def test_a_folder_is_not_restored_over_its_own_files(tmp_path):
     save_image(tmp_path / "a.png", COLOR)
     save_image(tmp_path / "b.jpg", COLOR)
-    with pytest.raises(ImageError, match="a.png: is one of the inputs"):
-        plan([tmp_path], tmp_path)
-    (tmp_path / "a.png").unlink()
-    assert pairs(tmp_path, tmp_path) == [(tmp_path / "b.jpg", [tmp_path / "b.png"])]
+    for sources, target in (([tmp_path], tmp_path), ([tmp_path, tmp_path / "b.jpg"], tmp_path.parent)):
+        with pytest.raises(ImageError, match=f"{tmp_path}: its results would lie among its files"):
+            plan(sources, target)
+    assert pairs(tmp_path / "b.jpg", tmp_path) == [(tmp_path / "b.jpg", [tmp_path / "b.png"])]
+
+
+def test_results_in_a_folder_of_the_source_are_no_sources(tmp_path):
+    source = save_image(tmp_path / "b.jpg", COLOR)
+    target = tmp_path / "sub" / "out"
+    expected = [(source, [target / "b.png"])]
+    assert plan([tmp_path], target) == ([Job(source, (target / "b.png",))], {})
+    save_image(target / "b.png", COLOR)
+    (target / "note.txt").write_text("no image")
+    jobs, others = plan([tmp_path], target, existing="skip")
+    assert [(job.source, list(job.targets)) for job in jobs] == expected and others == {target: "the output folder"}
+
+
+def test_a_source_named_by_dots_stays_inside_the_target(tmp_path, monkeypatch):
+    found = [save_image(tmp_path / "trip" / name, COLOR) for name in ("a.jpg", "day/b.jpg")]
+    monkeypatch.chdir(found[1].parent)
+    out = tmp_path / "out"
+    assert [targets for _, targets in pairs(["..", "b.jpg"], out)] == [
+        [out / "trip" / "a.png"],
+        [out / "trip" / "day" / "b.png"],
+        [out / "b.png"],
+    ]
 
 
 @pytest.mark.parametrize("name", ["a-1.png", "a-3.png", "a-candidates.png"])
@@ -154,7 +176,7 @@ def test_candidates_are_not_written_over_an_input(tmp_path, name):
     for file in ("a.jpg", name):
         save_image(tmp_path / file, COLOR)
     with pytest.raises(ImageError, match=f"{name}: is one of the inputs"):
-        plan([tmp_path], tmp_path, candidates=3)
+        plan([tmp_path / "a.jpg", tmp_path / name], tmp_path, candidates=3)
     with pytest.raises(ImageError, match=f"{name}: is one of the inputs"):
         plan([tmp_path / name], tmp_path / "a.png", candidates=3)
     assert len(pairs(tmp_path, tmp_path / "out", candidates=3)) == 2

@@ -104,6 +104,16 @@ def test_files_without_luma_of_their_own():
     buffer = io.BytesIO()
     Image.fromarray(PHOTO).save(buffer, "JPEG", keep_rgb=True)
     assert coded_planes(buffer.getvalue()) is None
+    adobe = buffer.getvalue().index(b"\xff\xee")
+    length = int.from_bytes(buffer.getvalue()[adobe + 2 : adobe + 4], "big")
+    assert coded_planes(buffer.getvalue()[:adobe] + buffer.getvalue()[adobe + 2 + length :]) is None
+
+
+@pytest.mark.parametrize("size", [(1, 8), (40, 5), (5, 40), (7, 7), (8, 7)], ids=str)
+@pytest.mark.parametrize("image", [PHOTO, PHOTO[..., 1]], ids=["color", "gray"])
+def test_a_picture_without_a_whole_block_stays(image, size):
+    image = np.ascontiguousarray(image[: size[0], : size[1]])
+    np.testing.assert_array_equal(project(image, coded_planes(jpeg.encode(image, 30))), image)
 
 
 def test_sizes_must_agree():

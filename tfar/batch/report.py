@@ -1,6 +1,8 @@
 """What became of each picture, as Parquet files."""
 
+import re
 import time
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -30,11 +32,15 @@ SCHEMA = pa.schema(
 )
 STOPPED = "stopped"  # the status of a picture at which the run must end
 BAD = ("failed", "quarantined")
+FILE = re.compile(r"\d{6}\.parquet")
 ROWS, SECONDS = 10_000, 60  # a file is written after so many
 
 
 class Report:
-    """Writes rows into the files ``000000.parquet`` ... of a folder, as they come; to be closed."""
+    """Writes rows into the files ``000000.parquet`` ... of a folder, as they come; to be closed.
+
+    Such files of an earlier run in the same folder are removed, so that the folder is one table.
+    """
 
     def __init__(self, folder: Place):
         self._folder = folder
@@ -53,9 +59,17 @@ class Report:
         """Write what there is."""
         if not self._tables:
             return
+        if not self._files:
+            self._remove_earlier()
         buffer = pa.BufferOutputStream()
         parquet.write_table(pa.concat_tables(self._tables), buffer)
         self._folder.write(f"{self._files:06}.parquet", buffer.getvalue().to_pybytes())
         self._tables = []
         self._files += 1
         self._written = time.monotonic()
+
+    def _remove_earlier(self):
+        if self._folder.is_folder():
+            for entry in self._folder.listing(self._folder.root):
+                if FILE.fullmatch(PurePosixPath(entry["name"]).name):
+                    self._folder.fs.rm_file(entry["name"])

@@ -62,9 +62,5 @@ def _format(inspection) -> str:
     return f"{facts.format} ({', '.join(notes)})"
 
 
-def _earlier(trace) -> str:
-    return f"{trace.quality} ({trace.tables})" if trace else "-"
-
-
 def _or_dash(value) -> str:
     return "-" if value is None else str(value)

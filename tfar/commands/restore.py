@@ -24,7 +24,7 @@ from tfar.commands.arguments import (
     add_preset,
     positive,
 )
-from tfar.errors import TfarError
+from tfar.errors import ImageError, TfarError
 from tfar.images.write import WRITABLE
 from tfar.storage import write_atomically
 from tfar.terminal import parts_bar, print_error
@@ -60,7 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser):
     )
 
     how = parser.add_argument_group("how")
-    how.add_argument("--jobs", type=positive, default=1, metavar="N", help="pictures computed at a time (%(default)s)")
+    how.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="pictures worked on at a time; the network takes one by one, on all cores (%(default)s)",
+    )
     add_engine(how)
     how.add_argument("--report", type=Path, metavar="FILE", help="write what was done as JSON")
     loudness = how.add_mutually_exclusive_group()
@@ -72,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
     from tfar.restoration import files
 
     jobs, others = _plan(options)
+    _check_report(options.report, jobs)
     from tfar.restoration.file_restorer import FileRestorer
 
     restore = _restoration(options)
@@ -123,6 +130,12 @@ def _plan(options: argparse.Namespace):
         recursive=options.recursive,
         existing=_existing(options),
     )
+
+
+def _check_report(report: Path | None, jobs: Sequence):
+    """Raise for a report that would be written over an input or a result."""
+    if report and report.resolve() in {path.resolve() for job in jobs for path in (job.source, *job.targets)}:
+        raise TfarError(f"{report}: is an input or an output, the report needs a file of its own")
 
 
 def _existing(options: argparse.Namespace) -> str:
@@ -191,7 +204,13 @@ def _print(outcome, options: argparse.Namespace, say: Callable[[str], None]):
 def _interval_note(source: Path, target: Path) -> list[str]:
     from tfar.restoration.consistency import file_share_outside_interval
 
-    outside = file_share_outside_interval(source, target)
+    try:
+        outside = file_share_outside_interval(source, target)
+    except (
+        ImageError,
+        OSError,
+    ):  # standard input, a file that was cut short, or one larger than is read without asking
+        return []
     return [] if outside is None else [f"{outside:.1%} of the DCT coefficients outside the JPEG's interval"]
 
 

@@ -7,26 +7,27 @@ import numpy as np
 from PIL import Image
 
 from tfar.errors import ImageError
-from tfar.images.read import picture_of, read_pictures
+from tfar.images.read import Picture, picture_of, read_pictures
 
 FILES = (str, os.PathLike, bytes, bytearray, memoryview)
 
 
-def planes_of(image: Any) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """Colors uint8 ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``, opacity ``(H, W)`` or None, and whether it was float.
+def as_picture(image: Any) -> tuple[Picture, bool]:
+    """Anything that is an image as a picture, and whether it was an array of floats.
 
     Args:
         image: as :func:`tfar.restore` takes it.
+
+    Returns:
+        The picture, whose pixels may be ``(H, W, 1)`` where those of an array are; and whether they were float.
 
     Raises:
         ImageError: when it is no such image.
     """
     if isinstance(image, FILES) or hasattr(image, "read"):
-        picture = read_pictures(image)[0]
-        return picture.pixels, picture.alpha, False
+        return read_pictures(image)[0], False
     if isinstance(image, Image.Image):
-        picture = picture_of(image)
-        return picture.pixels, picture.alpha, False
+        return picture_of(image), False
     array = np.asarray(image)
     is_float = np.issubdtype(array.dtype, np.floating)
     if is_float:
@@ -38,9 +39,9 @@ def planes_of(image: Any) -> tuple[np.ndarray, np.ndarray | None, bool]:
     else:
         raise ImageError(f"expected a uint8 image in [0, 255], or a float one in [0, 1], got {array.dtype}")
     if array.ndim != 3 or array.shape[-1] not in (2, 4):
-        return colors, None, is_float
+        return Picture(colors), is_float
     colors = colors[..., 0] if array.shape[-1] == 2 else colors[..., :3]
-    return np.ascontiguousarray(colors), array[..., -1], is_float
+    return Picture(np.ascontiguousarray(colors), array[..., -1]), is_float
 
 
 def with_opacity(colors: np.ndarray, opacity: np.ndarray | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,12 +112,12 @@ def metadata_of(image: Image.Image, upright: Image.Image) -> Metadata:
     texts = {key: str(text) for key, text in getattr(image, "text", {}).items() if key != "XML:com.adobe.xmp"}
     if comment := image.info.get("comment"):
         texts[COMMENT] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
-    resolution = image.info.get("dpi")
+    resolution = tuple(map(float, image.info.get("dpi") or ()))
     return Metadata(
         exif=exif.tobytes() if len(exif) else b"",
         xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),
         profile=image.info.get("icc_profile") or b"",
-        resolution=(float(resolution[0]), float(resolution[1])) if resolution and all(resolution) else None,
+        resolution=resolution if len(resolution) == 2 and all(0 < dots < math.inf for dots in resolution) else None,
         texts=texts,
     )
 

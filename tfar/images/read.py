@@ -21,8 +21,19 @@ EXTENSIONS = tuple(
     ".heic .heif".split()
 )
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
+UPRIGHT = {  # by EXIF orientation: what turns the stored picture
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MAX_MEGAPIXELS = 250
 SOS, EOI = b"\xff\xda", b"\xff\xd9"  # markers of JPEG: start of scan, end of image
+CUT_SHORT = "cut short; restored as far as it decodes"  # notes of a picture
+DROPPED = "unreadable metadata dropped"
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _opening = threading.Lock()
 
@@ -40,6 +51,7 @@ class Picture:
         format: Pillow's name of the file's format, such as ``JPEG``.
         orientation: how the file stores the picture: EXIF's 1 (upright) to 8.
         duration: how long a frame of an animation is shown, in milliseconds; None in other files.
+        plays: how often an animation is played; 0 is for ever.
         frames: of the file, or its pages; 1 in most files.
         bits: a channel of the file, 8 or 16; ``pixels`` are scaled to 8.
         notes: what of the file is not as one may expect, a line each.
@@ -51,6 +63,7 @@ class Picture:
     format: str = "PNG"
     orientation: int = 1
     duration: float | None = None
+    plays: int = 1
     frames: int = 1
     bits: int = 8
     notes: tuple[str, ...] = ()
@@ -156,8 +169,8 @@ def find_images(folder: str | Path, *, recursive: bool = True) -> tuple[list[Pat
 def walk_images(folder: str | Path, *, recursive: bool = True) -> Iterator[tuple[Path, str]]:
     """The image files of a folder, each with an empty text, and what else it holds, with why it is passed over.
 
-    A file is an image by its content, or by its extension (then it may turn out to be damaged). Hidden files and links
-    to folders are passed over.
+    A file is an image by its content, or by its extension (then it may turn out to be damaged). Hidden files, links to
+    folders, broken links and what is no regular file are passed over.
 
     Raises:
         ImageError: when there is no such folder.
@@ -176,6 +189,8 @@ def walk_images(folder: str | Path, *, recursive: bool = True) -> Iterator[tuple
         for path in (here / name for name in names):
             if path.name.startswith("."):
                 yield path, "hidden"
+            elif not os.path.isfile(path):  # to open a pipe would wait for who writes into it
+                yield path, "a broken link" if path.is_symlink() else "no regular file"
             elif path.suffix.lower() in EXTENSIONS or is_image(path):
                 yield path, ""
             else:
@@ -242,8 +257,8 @@ def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float)
         data = file.read()
         if _ends_early(data):
             if not partial:
-                raise ImageError("cut short, its data end early; --partial restores what is there")
-            notes.append("cut short; restored as far as it decodes")
+                raise ImageError("cut short, its data end early; tfar restore --partial restores what is there")
+            notes.append(CUT_SHORT)
             image = open_image(io.BytesIO(data + EOI))
     taken = ImageSequence.Iterator(image) if frames == "all" else [image]
     return [_picture(frame, tuple(notes)) for frame in taken]
@@ -267,8 +282,11 @@ def _first_scan(data: bytes) -> int:
     """Where the first scan of a JPEG file begins: after its header, a segment of which may hold a thumbnail."""
     at = 2
     while data[at : at + 2] != SOS:
+        if data[at : at + 2] == b"\xff\xff":  # fill bytes may stand before a marker (ITU-T T.81, B.1.1.2)
+            at += 1
+            continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at] != 0xFF or length < 2:
+        if data[at : at + 1] != b"\xff" or length < 2:
             return data.find(SOS)
         at += 2 + length
     return at
@@ -290,13 +308,16 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
         "format": str(image.format),
         "orientation": orientation(image),
         "duration": image.info.get("duration") if getattr(image, "is_animated", False) else None,
+        "plays": image.info.get("loop", 1),
     }
+    turned = stored["orientation"]
     try:
-        upright = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
+        upright = ImageOps.exif_transpose(image) if turned != 1 else image
         metadata = metadata_of(image, upright)
     except Exception:  # as above; the picture is worth more than what is said of it
-        upright, metadata = image, Metadata(profile=image.info.get("icc_profile") or b"")
-        notes += ("unreadable metadata dropped",)
+        upright = image.transpose(UPRIGHT[turned]) if turned != 1 else image
+        metadata = Metadata(profile=image.info.get("icc_profile") or b"")
+        notes += (DROPPED,)
     if upright.mode in ("CMYK", "LAB"):
         upright, how = _to_srgb(upright, metadata.profile)
         notes += (how,)

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,19 +65,40 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, form: str |
     path = Path(path)
     form = form or format_of(path)
     check_fits(path, form, pictures)
-    if path.is_dir():
-        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
 
     def write(part: Path):
         with open(part, "w+b") as file:  # Pillow reads what it has written of a TIFF
-            encode(file, pictures, form)
-        if path.exists():
-            shutil.copymode(path, part)
+            try:
+                encode(file, pictures, form)
+            except ValueError as error:  # such as EXIF of more bytes than the format holds
+                raise ImageError(f"{path}: cannot be written ({error}); --strip leaves metadata out") from error
         if verify:
             _check_same(part, pictures, lossless=form not in LOSSY)
 
+    _replace(path, write)
+
+
+def write_bytes(path: str | Path, data: bytes):
+    """Write a file that is coded already; it appears whole or not at all.
+
+    Raises:
+        ImageError: when the path cannot be written.
+    """
+    _replace(Path(path), lambda part: part.write_bytes(data))
+
+
+def _replace(path: Path, write: Callable[[Path], object]):
+    """Have a file written; one that exists is replaced, and its permissions stay."""
+    if path.is_dir():
+        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
+
+    def with_mode(part: Path):
+        write(part)
+        if path.exists():
+            shutil.copymode(path, part)
+
     try:
-        write_atomically(path, write)
+        write_atomically(path, with_mode)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -88,13 +109,13 @@ def encode(file: BinaryIO, pictures: Sequence[Picture], form: str):
     if first.pixels.dtype == np.uint16:
         file.write(_png_16(first))
         return
-    images = [_image(picture) for picture in pictures]
+    images = [_image(picture, form) for picture in pictures]
     gray = first.pixels.ndim == 2 and form not in COLOR_ONLY
     options = OPTIONS.get(form, {}) | first.metadata.save_options(form, gray=gray)
     if len(images) > 1:
         options |= {"save_all": True, "append_images": images[1:]}
         if first.duration is not None:
-            options |= {"duration": [int(picture.duration or 0) for picture in pictures], "loop": 0}
+            options |= {"duration": [int(picture.duration or 0) for picture in pictures], "loop": first.plays}
     images[0].save(file, form, **options)
 
 
@@ -111,7 +132,7 @@ def check_fits(name: Any, form: str, pictures: Sequence[Picture]):
         height, width = picture.pixels.shape[:2]
         if max(height, width) > LARGEST_SIDE.get(form, height + width):
             raise ImageError(f"{name}: {form} holds at most {LARGEST_SIDE[form]} pixels a side, not {width}x{height}")
-        if picture.alpha is not None and form in OPAQUE:
+        if picture.alpha is not None and form in OPAQUE and picture.alpha.min() < np.iinfo(picture.alpha.dtype).max:
             raise ImageError(f"{name}: {form} has no transparency, which the picture has; choose another format")
         if picture.pixels.dtype == np.uint16 and (form != "PNG" or len(pictures) > 1):
             raise ImageError(f"{name}: 16 bits a channel are written as PNG, one picture a file")
@@ -134,8 +155,8 @@ def check_target(path: Path):
         raise ImageError(f"{path}: cannot be written (the name is longer than {longest} bytes)")
 
 
-def _image(picture: Picture) -> Image.Image:
-    if picture.alpha is None:
+def _image(picture: Picture, form: str) -> Image.Image:
+    if picture.alpha is None or form in OPAQUE:
         return Image.fromarray(picture.pixels)
     return Image.fromarray(np.dstack([picture.pixels, picture.alpha]))
 

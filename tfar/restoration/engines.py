@@ -6,6 +6,7 @@ set), whatever the number of threads that call.
 ``python -m tfar.restoration.engines FILE LAYER`` prints what LiteRT takes per pixel for a layer.
 """
 
+import contextlib
 import functools
 import glob
 import importlib.util
@@ -211,15 +212,20 @@ def measured_pixel_bytes(engine: Engine, layer: str) -> int:
 
     It is measured once, in a process of its own, and kept beside the file that LiteRT computes.
     """
-    if engine.file is None:
-        return pixel_bytes(layer)
-    known = engine.file.with_name(f"{engine.file.stem}-{layer}.bytes")
+    return pixel_bytes(layer) if engine.file is None else _measured(engine.file, layer)
+
+
+@functools.lru_cache
+def _measured(file: Path, layer: str) -> int:
+    known = file.with_name(f"{file.stem}-{layer}.bytes")
     if not known.is_file():
-        command = [sys.executable, "-m", "tfar.restoration.engines", str(engine.file), layer]
+        command = [sys.executable, "-m", "tfar.restoration.engines", str(file), layer]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             return pixel_bytes(layer)
-        write_atomically(known, lambda part: part.write_text(done.stdout))
+        with contextlib.suppress(OSError):  # a cache that came with a container may be read-only
+            write_atomically(known, lambda part: part.write_text(done.stdout))
+        return int(done.stdout)
     return int(known.read_text())
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfar.errors import ImageError
+from tfar.errors import ImageError, TfarError, first_line
 from tfar.images.metadata import Metadata
-from tfar.images.read import MAX_MEGAPIXELS, Picture, read_pictures
-from tfar.images.write import WRITABLE, check_fits, encode, write_pictures
+from tfar.images.read import CUT_SHORT, DROPPED, MAX_MEGAPIXELS, Picture, read_pictures
+from tfar.images.write import WRITABLE, check_fits, encode, write_bytes, write_pictures
 from tfar.restoration.files import STDIO, Job, Outcome, raise_if_full
 from tfar.restoration.inspection import Inspection, inspect_picture
 from tfar.restoration.projection import CodedPlanes, coded_planes, project
@@ -77,15 +77,25 @@ class FileRestorer:
     def __call__(self, job: Job, check: Callable[[], None]) -> Outcome:
         """Do a job; ``check`` is called after every tile and may raise to end it.
 
+        Whatever goes wrong with a file is its outcome, so that the others are done.
+
         Raises:
             Stopped: when the disk is full.
+            TfarError: for what is wrong with more than this file.
+            BrokenPipeError: when nobody reads standard output.
         """
         begun = time.perf_counter()
         try:
             outcome = self._outcome(job, check)
-        except ImageError as error:
+        except BrokenPipeError:
+            raise
+        except Exception as error:
             raise_if_full(error)
-            outcome = Outcome(job, "failed", (str(error),))
+            if isinstance(error, TfarError) and not isinstance(error, ImageError):
+                raise
+            known = isinstance(error, ImageError)
+            problem = str(error) if known else f"{job.source}: {type(error).__name__}: {first_line(error)}"
+            outcome = Outcome(job, "failed", (problem,))
         return dataclasses.replace(outcome, seconds=time.perf_counter() - begun)
 
     def _outcome(self, job: Job, check: Callable[[], None]) -> Outcome:
@@ -102,36 +112,60 @@ class FileRestorer:
         blank = [dataclasses.replace(picture, pixels=self._blank(picture)) for picture in pictures]
         for target, form in zip(job.targets, forms):
             check_fits(target, form, blank)
-        found = inspect_picture(first, data, quality=self.quality)
-        notes = self._notes(first, found)
-        if found.untouched and not self.force:
-            notes += (f"{found.advice}; --force restores it",)
+        found = [
+            inspect_picture(picture, data, quality=self.quality, page=page) for page, picture in enumerate(pictures)
+        ]
+        if not self.force and all(each.untouched for each in found):
+            notes = f"{found[0].advice}; --force restores it"
             if job.source in job.targets:
-                return Outcome(job, "skipped", notes, found.as_dict())
-            kept = [dataclasses.replace(picture, metadata=self._metadata(picture)) for picture in pictures]
-            self._write(job, forms, [kept] * len(forms))
-            return Outcome(job, "passed through", notes, found.as_dict())
+                return Outcome(job, "skipped", (notes,), found[0].as_dict())
+            said = self._pass_through(job, forms, pictures, data)
+            return Outcome(job, "passed through", (*said, notes), found[0].as_dict())
 
         def step(done: int, total: int):
             check()
             self.progress(job, done, total)
 
         coded = [self._coded(first, data), *[None] * (len(pictures) - 1)]  # of the other pictures it is not known
-        restored = [self._restored(picture, found, step, planes) for picture, planes in zip(pictures, coded)]
+        restored = [self._restored(*each, step) for each in zip(pictures, found, coded, strict=True)]
         check()
         self._write(job, forms, list(zip(*restored)))
-        return Outcome(job, "restored", notes, found.as_dict())
+        damaged = next((each for each in found if not each.untouched), found[0])
+        return Outcome(job, "restored", self._notes(first, damaged), damaged.as_dict())
+
+    def _pass_through(
+        self, job: Job, forms: Sequence[str], pictures: Sequence[Picture], data: Path | bytes
+    ) -> tuple[str, ...]:
+        """Write what has lost nothing: the file itself where its format stays, its pictures otherwise; gives notes."""
+        first = pictures[0]
+        whole = len(pictures) == first.frames or first.format == "MPO"
+        as_it_is = whole and not self.strip and CUT_SHORT not in first.notes
+        kept = [dataclasses.replace(picture, metadata=self._metadata(picture)) for picture in pictures]
+        copied = [as_it_is and form == _own_form(first) for form in forms]
+        for target, form, copy in zip(job.targets, forms, copied, strict=True):
+            if not copy:
+                self._write_file(job, target, form, kept)
+            elif target == STDIO:
+                sys.stdout.buffer.write(_content(data))
+            else:
+                write_bytes(target, _content(data))
+        if all(copied):
+            return ()
+        deep = (f"{first.bits} bits a channel, of which 8 are written",) if first.bits > 8 else ()
+        return (*first.notes, *self._left_out(first), *deep)
 
     def _coded(self, picture: Picture, data: Path | bytes) -> CodedPlanes | None:
         """The planes that a JPEG holds, for consistency; None for other files, or where it is not asked for."""
         if not self.consistency or picture.format not in JPEG_FORMATS:
             return None
-        return coded_planes(data if isinstance(data, bytes) else data.read_bytes(), picture.orientation)
+        return coded_planes(_content(data), picture.orientation)
 
     def _restored(
-        self, picture: Picture, found: Inspection, step: Callable[[int, int], None], coded: CodedPlanes | None
+        self, picture: Picture, found: Inspection, coded: CodedPlanes | None, step: Callable[[int, int], None]
     ) -> list[Picture]:
-        """The pictures to write of one that was read."""
+        """The pictures to write of one that was read; a page that has lost nothing stays among others that have."""
+        if found.untouched and not self.force:
+            return [self._finished(picture, picture.pixels)]
         made = []
         for result in self.restore(picture.pixels, found, step):
             if coded is not None and result.shape[:2] == picture.pixels.shape[:2]:  # a contact sheet is larger
@@ -153,18 +187,19 @@ class FileRestorer:
 
     def _write(self, job: Job, forms: Sequence[str], versions: Sequence[Sequence[Picture]]):
         for target, form, pictures in zip(job.targets, forms, versions, strict=True):
-            if target == STDIO:
-                encode(sys.stdout.buffer, pictures, form)
-            else:
-                write_pictures(target, pictures, form=form, verify=target == job.source)
+            self._write_file(job, target, form, pictures)
+
+    def _write_file(self, job: Job, target: Path, form: str, pictures: Sequence[Picture]):
+        if target == STDIO:
+            encode(sys.stdout.buffer, pictures, form)
+        else:
+            write_pictures(target, pictures, form=form, verify=target == job.source)
 
     def _metadata(self, picture: Picture) -> Metadata:
         return picture.metadata.stripped() if self.strip else picture.metadata
 
     def _notes(self, picture: Picture, found: Inspection) -> tuple[str, ...]:
-        notes = picture.notes
-        if picture.frames > 1 and self.frames == "first":
-            notes += (f"{picture.frames} frames or pages, of which the first is taken (--frames all takes all)",)
+        notes = (*picture.notes, *self._left_out(picture))
         if picture.bits > self.depth:
             notes += (f"{picture.bits} bits a channel, restored to 8 (--depth 16 writes 16)",)
         if found.quality is not None and self.qualities:
@@ -174,8 +209,17 @@ class FileRestorer:
                 notes += (f"its quality is {found.quality}, but {self.preset} is for {span}: try --preset general",)
         return notes
 
+    def _left_out(self, picture: Picture) -> tuple[str, ...]:
+        if picture.frames == 1 or self.frames == "all":
+            return ()
+        return (f"{picture.frames} frames or pages, of which the first is taken (--frames all takes all)",)
+
     def _check_in_place(self, source: Path, picture: Picture):
         """Raise for a file of which its result would hold less."""
+        if picture.format == "MPO":
+            raise ImageError(f"{source}: holds {picture.frames} pictures (MPO), its result one; it is not replaced")
+        if DROPPED in picture.notes:
+            raise ImageError(f"{source}: its metadata cannot be read and would be lost; it is not replaced")
         if picture.frames > 1 and self.frames == "first":
             raise ImageError(f"{source}: has {picture.frames} frames or pages; in place it needs --frames all")
         if picture.bits > self.depth:
@@ -183,9 +227,7 @@ class FileRestorer:
 
     def _form(self, target: Path, job: Job, picture: Picture) -> str:
         """Pillow's name of the format to write."""
-        known = WRITABLE.get(target.suffix.lower())
-        own = "JPEG" if picture.format in JPEG_FORMATS else picture.format
-        form = known or self.form or own
+        form = WRITABLE.get(target.suffix.lower()) or self.form or _own_form(picture)
         if form not in WRITABLE.values():
             raise ImageError(f"{job.source}: {form} cannot be written; choose another --format")
         return form
@@ -193,3 +235,12 @@ class FileRestorer:
     def _blank(self, picture: Picture) -> np.ndarray:
         """Stands for the result, whose shape and type are known before it is computed."""
         return np.broadcast_to(np.uint16(0) if self.depth == 16 else np.uint8(0), picture.pixels.shape)
+
+
+def _own_form(picture: Picture) -> str:
+    """Pillow's name of the format in which a picture is stored."""
+    return "JPEG" if picture.format in JPEG_FORMATS else picture.format
+
+
+def _content(data: Path | bytes) -> bytes:
+    return data if isinstance(data, bytes) else data.read_bytes()

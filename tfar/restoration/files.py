@@ -63,6 +63,7 @@ def plan(
         sources: image files and folders; ``-`` is standard input.
         target: the file to write, or an existing folder, for one file, and ``-`` is standard output; for a folder the
             folder in which the same tree is made; for several sources the folder that gets them all, as ``cp`` does.
+            Where it lies inside a source, what it holds is not taken for a source.
         extension: of the files written into a folder; None keeps the names. Two files that differ in the extension
             only keep it: ``a.jpg.png``.
         candidates: write so many restorations of each image, ``a-1.png``, ``a-2.png`` ..., and last a contact sheet
@@ -190,17 +191,25 @@ def _into_folder(
         if not source.is_dir():
             relative[source] = Path(source.name)
             continue
-        files, passed = _images(source, recursive)
+        above = Path() if len(sources) == 1 else Path(Path(os.path.abspath(source)).name)
+        if (target / above).resolve() == source.resolve():
+            raise ImageError(f"{source}: its results would lie among its files; choose another folder, or --in-place")
+        files, passed = _images(source, recursive, leave_out=target)
         others |= passed
-        above = Path() if len(sources) == 1 else Path(source.absolute().name)
         relative |= {file: above / file.relative_to(source) for file in files}
     names = name_targets(relative.values(), extension)
     named = {source: target / names[path] for source, path in relative.items()}
     return named, others
 
 
-def _images(folder: Path, recursive: bool) -> tuple[list[Path], dict[Path, str]]:
+def _images(folder: Path, recursive: bool, leave_out: Path | None = None) -> tuple[list[Path], dict[Path, str]]:
+    """The images of a folder and what else it holds; of a folder inside of it that is left out nothing."""
     files, others = find_images(folder, recursive=recursive)
+    if leave_out is not None and leave_out.resolve().is_relative_to(folder.resolve()):
+        here = folder / leave_out.resolve().relative_to(folder.resolve())
+        files = [file for file in files if not file.is_relative_to(here)]
+        others = {path: reason for path, reason in others.items() if not path.is_relative_to(here)}
+        others |= {here: "the output folder"} if here.exists() else {}
     if not files:
         raise ImageError(f"{folder}: no image files")
     return files, others

@@ -119,15 +119,19 @@ def inspect(path: str | Path) -> Inspection:
     return inspect_pixels(pixels, read_facts(path))
 
 
-def inspect_picture(picture: Picture, source: str | Path | bytes, *, quality: int | None = None) -> Inspection:
+def inspect_picture(
+    picture: Picture, source: str | Path | bytes, *, quality: int | None = None, page: int = 0
+) -> Inspection:
     """:func:`inspect_pixels` for a picture that was read already.
 
     Args:
         picture: the upright picture; its ``pixels`` are uint8 or uint16.
         source: the path of its file, or its bytes, of which the header is read.
         quality: as for :func:`inspect_pixels`.
+        page: which of the file's frames or pages it is; the tables of a JPEG are of the first.
     """
-    return inspect_pixels(picture.pixels, read_facts(source), quality=quality)
+    facts = read_facts(source)
+    return inspect_pixels(picture.pixels, dataclasses.replace(facts, tables={}) if page else facts, quality=quality)
 
 
 def inspect_pixels(pixels: np.ndarray, facts: FileFacts, *, quality: int | None = None) -> Inspection:

@@ -47,7 +47,7 @@ def coded_planes(data: bytes, orientation: int = 1) -> CodedPlanes | None:
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
             return None
         sampling = [layer[1:3] for layer in image.layer]
-        if image.info.get("adobe_transform") == 0 and len(sampling) > 1 or sampling[0] != max(sampling):
+        if _holds_rgb(image) or sampling[0] != max(sampling):
             return None
         full = sampling.count(sampling[0])
         count = full if full == len(sampling) else 1
@@ -57,6 +57,15 @@ def coded_planes(data: bytes, orientation: int = 1) -> CodedPlanes | None:
         planes = np.asarray(image)
     planes = planes.reshape(*planes.shape[:2], -1)[..., :count]
     return CodedPlanes(np.ascontiguousarray(planes), tables.reshape(count, BLOCK, BLOCK), orientation)
+
+
+def _holds_rgb(image: JpegImagePlugin.JpegImageFile) -> bool:
+    """Whether the components are red, green and blue, as libjpeg decides: by Adobe's marker, or by their names."""
+    if len(image.layer) == 1 or "jfif" in image.info:
+        return False
+    if "adobe_transform" in image.info:
+        return image.info["adobe_transform"] == 0
+    return bytes(layer[0] for layer in image.layer) == b"RGB"
 
 
 def project(restored: np.ndarray, coded: CodedPlanes) -> np.ndarray:
@@ -91,7 +100,7 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
     """What of colors ``(H, W[, 3])``, on the 0-255 scale, is outside the intervals; H and W are multiples of 8."""
     count = len(tables)
     matrix = pixels.YCBCR_FROM_RGB[:count] if colors.ndim == 3 else np.ones((1, 1), np.float32)
-    found = colors.reshape(*colors.shape[:2], -1) @ matrix.T
+    found = colors.reshape(*colors.shape[:2], matrix.shape[1]) @ matrix.T
     found[..., 0] -= 128  # chroma is around 0 already
     outside = np.empty_like(found)
     for i, table in enumerate(tables):
