@@ -64,10 +64,11 @@ def run(arguments):
     backend.start()
     import tensorflow as tf
 
-    from tfar.data.patches import Patches, tf_dataset
+    from tfar.data.patches import Patches, drawn_for, tf_dataset
     from tfar.data.sources import load_split
     from tfar.models.region_aware import RECIPES
-    from tfar.training.runs import Run, StopOnNonFinite
+    from tfar.training.callbacks import StopOnNonFinite
+    from tfar.training.runs import Run
     from tfar.training.trainer import Trainer
 
     recipe = RECIPES[arguments.recipe].base
@@ -76,7 +77,7 @@ def run(arguments):
     trainer = Trainer(recipe)
     trainer.begin(recipe.phases[0])
     images, _ = load_split(data.source, data.validation, data.patch)
-    patches = Patches(images, data, seed=recipe.seed, channels=trainer.generator.input_shape[-1])
+    patches = Patches(images, data, seed=recipe.seed, **drawn_for(trainer.generator))
     steps = arguments.steps
 
     pipeline = pipeline_speed(patches, arguments.batches)

@@ -1,7 +1,8 @@
 """Compare recipes at equal CPU time: which of them learns most?
 
     python scripts/compare_recipes.py region-aware:cpu.base region-aware:demo.base --data PHOTOS --seconds 300
-    python scripts/compare_recipes.py muon=region-aware:cpu.base "adam=region-aware:cpu.base optimizer.kind=adam"
+    python scripts/compare_recipes.py muon=region-aware:cpu.base "adam=region-aware:cpu.base optimizer.kind=adam \
+        optimizer.weight_decay=0"
 
 A contestant is SYSTEM:RECIPE, of the region-aware system SYSTEM:RECIPE.base or SYSTEM:RECIPE.texture; in quotation
 marks with fields to override; NAME= in front of it gives it another name in the results. Each is trained with its first
@@ -55,14 +56,14 @@ def step_seconds(recipe) -> float:
     """CPU time of a training step with its batch, once everything is compiled."""
     import keras
 
-    from tfar.data.patches import Patches, tf_dataset
+    from tfar.data.patches import Patches, drawn_for, tf_dataset
     from tfar.data.sources import load_split
     from tfar.training.trainer import Trainer
 
     trainer = Trainer(recipe)
     trainer.begin(recipe.phases[0])
     images, _ = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
-    patches = Patches(images, recipe.data, channels=trainer.generator.input_shape[-1])
+    patches = Patches(images, recipe.data, **drawn_for(trainer.generator))
     times = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: times.append(time.process_time()))
     trainer.fit(

@@ -22,9 +22,9 @@ def run(options):
     from keras import ops
 
     from tfar import recipes
-    from tfar.data.patches import Patches
+    from tfar.data.patches import Patches, drawn_for
     from tfar.data.sources import load_split
-    from tfar.models import channels, input_names, named_recipe
+    from tfar.models import named_recipe
     from tfar.training.gradients import GradientTape
     from tfar.training.region_aware import network_of
     from tfar.training.runs import copy_matching_weights
@@ -39,8 +39,7 @@ def run(options):
     phase = recipe.phases[options.phase]
     trainer.begin(phase)
     images, _ = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
-    drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
-    patches = Patches(images, recipe.data, seed=recipe.seed, **drawn)
+    patches = Patches(images, recipe.data, seed=recipe.seed, **drawn_for(trainer.generator))
     for number in range(options.teach if trainer.adversarial else 0):
         trainer.discriminator_step(Step(trainer, patches.batch(number), trainer.generator, training=True))
     last = trainer.generator.trainable_variables[-2]

@@ -3,8 +3,9 @@
     python scripts/pack_for_gpu.py pack region-aware:general.base --data PHOTOS
     python scripts/pack_for_gpu.py pack region-aware:general.base --data PHOTOS --initial RUN --megabytes 60
 
-The folder holds the recipe, the package, as many photographs as fit (chosen by a hash of their names), the weights to
-start from, those of the feature network, the wheels of Keras and its needs (pip downloads them), and train_packed.py.
+The folder holds the recipe, the package, as many photographs as fit (chosen by a hash of their names; those to train on
+and those held out in two folders, as a training on PHOTOS would have them), the weights to start from, those of the
+feature network, the wheels of Keras and its needs (pip downloads them), and train_packed.py.
 On the other machine:
 
     cd pack && python -m pip install --no-deps --target site wheels/*.whl
@@ -16,6 +17,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from train_packed import HELD_OUT, TRAINING
 
 from tfar import backend
 from tfar.cli import exit_code
@@ -51,19 +54,27 @@ def size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def copy_images(source: str, folder: Path, budget: int, patch: int) -> int:
-    """Copy photographs, in the order in which they would be held out, until the budget is spent; returns how many."""
+def copy_images(source: str, folder: Path, budget: int, recipe) -> list[int]:
+    """Copy photographs to train on and held-out ones until the budget is spent; returns how many of each."""
     from tfar.data.sources import load_split
 
-    training, held_out = load_split(source, 0.0, patch)
-    folder.mkdir()
-    for count, image in enumerate(training + held_out):
+    parts = load_split(source, recipe.data.validation, recipe.data.patch)
+    photographs = sum(map(len, parts))
+    return [
+        copy_part(part, folder / name, budget * len(part) / photographs)
+        for name, part in zip((TRAINING, HELD_OUT), parts, strict=True)
+    ]
+
+
+def copy_part(images, folder: Path, budget: float) -> int:
+    folder.mkdir(parents=True)
+    for count, image in enumerate(images):
         file = Path(image.name)
         budget -= file.stat().st_size
         if budget < 0:
             return count
         shutil.copyfile(file, folder / f"{file.parent.name}-{file.name}")
-    return len(training + held_out)
+    return len(images)
 
 
 def run(arguments):
@@ -71,19 +82,17 @@ def run(arguments):
     import tfar
     from tfar import recipes
     from tfar.models import named_recipe
-    from tfar.presets import load
-    from tfar.training.runs import Run
+    from tfar.training.region_aware import network_of
+    from tfar.training.runs import copy_matching_weights
     from tfar.training.trainer import Trainer
 
     out = Path(arguments.out)
     if out.exists():
         raise TfarError(f"{out}: exists already; choose another folder")
-    recipe = recipes.override(named_recipe(arguments.recipe), ["data.source=images", *arguments.assignments])
+    recipe = recipes.override(named_recipe(arguments.recipe), [f"data.source={TRAINING}", *arguments.assignments])
     trainer = Trainer(recipe)
     if arguments.initial:
-        source = Path(arguments.initial)
-        network = Run(source).best_generator() if (source / "recipe.json").exists() else load(source)
-        trainer.generator.set_weights(network.get_weights())
+        copy_matching_weights(network_of(arguments.initial), trainer.generator)
     out.mkdir(parents=True)
     if not arguments.no_wheels:
         download_wheels(out / "wheels", arguments.python)
@@ -97,8 +106,8 @@ def run(arguments):
         [vgg] = (layer for layer in trainer.features.layers if layer.weights)
         vgg.save_weights(out / "features.weights.h5")
     (out / "recipe.json").write_text(recipes.to_json(recipe))
-    images = copy_images(arguments.data, out / "images", arguments.megabytes * MEGABYTE - size(out), recipe.data.patch)
-    print(f"{out}: {images} photographs, {size(out) / MEGABYTE:.1f} MB")
+    training, held_out = copy_images(arguments.data, out, arguments.megabytes * MEGABYTE - size(out), recipe)
+    print(f"{out}: {training} photographs to train on, {held_out} held out, {size(out) / MEGABYTE:.1f} MB")
 
 
 if __name__ == "__main__":

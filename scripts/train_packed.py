@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+TRAINING, HELD_OUT = "images/training", "images/held-out"
 LARGEST_FILE = 15 << 20
 WARM_UP = 0.03  # share of the time during which the rate rises
 
@@ -32,14 +33,19 @@ def packed_recipe():
     return recipes.from_json(recipes.Recipe, Path("recipe.json").read_text())
 
 
-def work(number: int, count: int, first: int, queue):
-    """A process that makes the batches ``first + number``, ``first + number + count`` ... until it is ended."""
-    from tfar.data.patches import Patches
+def photographs(folder: str, recipe):
     from tfar.data.sources import load_split
 
+    images, _ = load_split(folder, 0.0, recipe.data.patch)
+    return images
+
+
+def work(number: int, count: int, first: int, drawn: dict, queue):
+    """A process that makes the batches ``first + number``, ``first + number + count`` ... until it is ended."""
+    from tfar.data.patches import Patches
+
     recipe = packed_recipe()
-    images, _ = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
-    patches = Patches(images, recipe.data, seed=recipe.seed)
+    patches = Patches(photographs(TRAINING, recipe), recipe.data, seed=recipe.seed, **drawn)
     index = first + number
     while True:
         queue.put(patches.batch(index))
@@ -161,8 +167,7 @@ def main(arguments):
     import torch
     from torch.utils import _pytree as pytree
 
-    from tfar.data.patches import validation_batch
-    from tfar.data.sources import load_split
+    from tfar.data.patches import drawn_for, validation_batch
     from tfar.training.captured import CapturedStep
     from tfar.training.trainer import Trainer
 
@@ -179,16 +184,17 @@ def main(arguments):
     trainer.averaged_generator.set_weights(trainer.generator.get_weights())
     batches = restore(trainer, Path(arguments.state)) if arguments.state else 0
 
+    drawn = drawn_for(trainer.generator)
     context = multiprocessing.get_context("spawn")
     queue = context.Queue(maxsize=64)
     workers = [
-        context.Process(target=work, args=(i, arguments.workers, batches, queue), daemon=True)
+        context.Process(target=work, args=(i, arguments.workers, batches, drawn, queue), daemon=True)
         for i in range(arguments.workers)
     ]
     for worker in workers:
         worker.start()
-    images, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
-    validation = pytree.tree_map(lambda a: torch.from_numpy(a).to(device), validation_batch(held_out, recipe.data))
+    held_out = validation_batch(photographs(HELD_OUT, recipe), recipe.data, **drawn)
+    validation = pytree.tree_map(lambda array: torch.from_numpy(array).to(device), held_out)
     pool = Pool(queue, arguments.pool, device)
     while pool.filled < min(arguments.pool, 4 * recipe.data.batch):
         pool.refresh(wait=True)

@@ -2,7 +2,8 @@
 
     python scripts/train_region_aware.py                                       # demo: minutes on a laptop
     python scripts/train_region_aware.py --recipe cpu --data PHOTOS            # an evening on a CPU
-    python scripts/train_region_aware.py --recipe gpu --data PHOTOS            # the shipped preset
+    python scripts/train_region_aware.py --recipe general --data PHOTOS        # the default preset's: days
+    python scripts/train_region_aware.py --recipe gpu --data PHOTOS            # for several GPUs
     python scripts/train_region_aware.py --resume RUN                          # after an interruption
 
 It trains Edge-CNN (the base fidelity layer L_B), then Texture-GAN (the texture enhancement layer L_T), fuses them with

@@ -398,3 +398,8 @@ def test_the_paper_recipe_has_the_numbers_of_the_paper():
         assert recipe.precision == "float32"
     assert paper.mask.threshold == 5 and paper.mask == Mask(threshold=5, gradient_floor=5.0, majority=1)
     assert paper.texture_from_base is False
+
+
+def test_a_weight_decay_without_muon_is_refused():
+    with pytest.raises(RecipeError, match="weight_decay is of muon, adam has none"):
+        recipes.override(RECIPES["cpu"].base, ["optimizer.kind=adam", "optimizer.weight_decay=0.5"])

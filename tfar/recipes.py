@@ -69,7 +69,7 @@ class Data:
     Args:
         source: a folder, ``shards:FOLDER`` (a folder that ``tfar pack`` packed), ``demo`` (photographs of the
             scikit-image wheel) or ``tfds:NAME`` (TensorFlow Datasets).
-        validation: share of the files held out, in [0, 1); the split is by file and depends on file names only.
+        validation: share of the files held out, in [0, 1); the split is by file and depends on the files' names only.
         quality: lowest and highest JPEG quality factor; one is drawn per patch.
         quality_law: how it is drawn: ``uniform``, or ``log-uniform`` in the factor by which libjpeg multiplies its
             tables, so that quality 90 is as likely as quality 45 and quality 10 (where the factor is 0.2, 1.1, 5).
@@ -192,8 +192,9 @@ class Optimizer:
         adam_ratio: with Muon: Adam's learning rate in units of Muon's.
         beta_1: decay of the first moment.
         beta_2: decay of the second moment.
-        weight_decay: with Muon: what every kernel loses in a step, in units of the learning rate.
-        clip_norm: largest global norm of the gradients, per replica; none when null.
+        weight_decay: of Muon alone: what every kernel loses in a step, in units of the learning rate.
+        clip_norm: largest global norm of the gradients of a batch; every replica clips its part of them at its share of
+            this. None when null.
         average: decay of the exponential moving average of the generator's weights (EMA), for example 0.999; the
             averaged network is the one that is validated and saved. None when null.
     """
@@ -205,6 +206,10 @@ class Optimizer:
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Rate | None = None
     average: Share | None = None
+
+    def __post_init__(self):
+        if self.kind == "adam" and self.weight_decay:
+            raise ValueError(f"weight_decay is of muon, adam has none: set it to 0, not {self.weight_decay:g}")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

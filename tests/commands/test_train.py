@@ -104,6 +104,22 @@ def test_the_recipe_is_shown_as_json(run, tmp_path):
     expected = recipes.override(SYSTEMS["argan"]["cpu"], ["data.batch=5"])
     assert recipes.from_json(recipes.Recipe, "\n".join(out)) == expected
     assert run("train", "region-aware", "--show-recipe")[1][1] == '  "base": {'
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text(recipes.to_json(expected))
+    assert run("train", "argan", "--resume", tmp_path / "run", "--show-recipe") == (0, out, [])
+
+
+def test_a_folder_of_photographs_may_be_called_by_a_number(run):
+    out = run("train", "argan", "--show-recipe", "--data", "2024")[1]
+    assert recipes.from_json(recipes.Recipe, "\n".join(out)).data.source == "2024"
+
+
+def test_a_run_is_resumed_whatever_it_is_of(run, tmp_path, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(train, "training_job", lambda run, **options: jobs.append(run))
+    (tmp_path / "recipe.json").write_text(recipes.to_json(SYSTEMS["argan"]["demo"]))
+    assert run("train", "region-aware", "--resume", tmp_path) == (0, [], [])
+    assert type(jobs[0]) is Run and jobs[0].recipe == SYSTEMS["argan"]["demo"]
 
 
 def test_initial_is_for_a_new_run(refused, tmp_path):

@@ -68,6 +68,24 @@ def test_images_smaller_than_a_patch_are_skipped_with_one_warning(tmp_path):
     assert message == f"skipped {small}: 2 of 3 images are smaller than the 32x32 patch"
 
 
+def test_the_split_is_the_same_for_every_size_of_patches(tmp_path):
+    for i in range(20):
+        save(tmp_path / f"{i}.png", COLOR[: 20 if i % 3 else 40])
+    held_out = set(names(sources.load_split(str(tmp_path), 0.3, 16)[1]))
+    (training, large), _ = warned(sources.load_split, str(tmp_path), 0.3, 32)
+    assert set(names(large)) == held_out & {f"{i}.png" for i in range(0, 20, 3)}
+    assert not held_out & set(names(training)) and large
+
+
+def test_what_is_large_enough_is_trained_on_when_it_would_all_be_held_out(tmp_path):
+    for name in "abcd":
+        save(tmp_path / f"{name}.png", COLOR[:20])
+    [held_out] = names(sources.load_split(str(tmp_path), 0.25, 16)[1])
+    save(tmp_path / held_out, COLOR)
+    (training, others), _ = warned(sources.load_split, str(tmp_path), 0.25, 32)
+    assert (names(training), others) == ([held_out], [])
+
+
 def test_of_many_small_images_the_first_are_named(tmp_path):
     for name in "abcdef":
         save(tmp_path / f"{name}.png", COLOR[:20])
@@ -155,7 +173,7 @@ def test_the_demo_set_has_a_fixed_split_of_readable_photographs():
 def test_demo_images_smaller_than_a_patch_are_skipped():
     (training, held_out), messages = warned(sources.load_split, "demo", 0.1, 501)
     assert all(min(image.size) >= 501 for image in training + held_out) and training
-    assert len(messages) == 2 and any("coffee.png (600x400)" in message for message in messages)
+    assert len(messages) == 1 and "coffee.png (600x400)" in messages[0]
 
 
 def test_tfds_without_the_package_says_how_to_install_it(monkeypatch):

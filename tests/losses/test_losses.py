@@ -108,6 +108,12 @@ def test_gram_matrices_of_every_patch(patch):
     np.testing.assert_allclose(gram_matrices(x, patch), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("patch", [0, 3])
+def test_patches_that_do_not_fill_the_map_have_no_gram_matrices(patch):
+    with pytest.raises(ValueError, match="do not fill feature maps of 4x9"):
+        gram_matrices(features(9, 4, 9, 3), patch)
+
+
 @pytest.mark.parametrize("size", ["map", "patch"])
 @pytest.mark.parametrize("patch", [2, 4])
 def test_texture_matching_is_equation_6(patch, size):

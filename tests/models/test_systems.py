@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from helpers import largest_difference, perturb, random_batch, tiny_recipe
 
 from tfar import pixels, presets, recipes
-from tfar.data.patches import Patches, draw_noise
+from tfar.data.patches import Patches, draw_noise, drawn_for
 from tfar.data.sources import load_split
 from tfar.errors import RecipeError
 from tfar.export.saved_model import export_saved_model
@@ -65,8 +65,8 @@ def example(network, height, width):
 
 
 def one_batch(recipe, generator):
-    drawn = {"channels": channels(generator), "noise": "noise" in input_names(generator)}
-    return Patches(load_split("demo", 0.1, recipe.data.patch)[0], recipe.data, seed=3, **drawn).batch(0)
+    images, _ = load_split("demo", 0.1, recipe.data.patch)
+    return Patches(images, recipe.data, seed=3, **drawn_for(generator)).batch(0)
 
 
 def values(networks):

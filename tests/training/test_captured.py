@@ -5,14 +5,17 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, files_below
 from PIL import Image
 from skimage import data
+from train_packed import HELD_OUT, TRAINING
 
 from tfar import recipes
+from tfar.data.sources import load_split
 from tfar.models import build
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
@@ -94,8 +97,14 @@ def packed(tmp_path_factory):
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "3 photographs" in result.stdout
+    assert "2 photographs to train on, 1 held out" in result.stdout
     return root / "pack"
+
+
+def test_what_a_training_would_hold_out_is_packed_apart(packed):
+    parts = load_split(str(packed.parent / "photos"), 0.34, 32)
+    found = [[f"photos-{Path(image.name).name}" for image in part] for part in parts]
+    assert [sorted(names) for names in found] == [files_below(packed / folder) for folder in (TRAINING, HELD_OUT)]
 
 
 def weights(file, pack):

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,12 +15,13 @@ from helpers import ROOT, adversarial_recipe, blind_recipe, plain_recipe, tiny_r
 
 from tfar import cli
 from tfar.commands import train
-from tfar.data.patches import Patches, tf_dataset
+from tfar.data.patches import Patches, drawn_for, tf_dataset
 from tfar.data.sources import load_split
 from tfar.errors import RecipeError
-from tfar.models import channels, input_names, named_recipe
-from tfar.recipes import override
-from tfar.training.distribution import STRATEGIES, choose_strategy, is_chief
+from tfar.models import named_recipe
+from tfar.recipes import Data, override
+from tfar.training.distribution import STRATEGIES, choose_strategy, is_chief, shareable
+from tfar.training.runs import Run
 from tfar.training.trainer import Trainer
 
 STEPS = 2
@@ -32,8 +34,7 @@ def train_with(strategy, recipe):
     with strategy.scope():
         trainer = Trainer(recipe, replicas=strategy.num_replicas_in_sync)
         trainer.begin(recipe.phases[-1])
-    drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
-    patches = Patches(training, recipe.data, seed=5, **drawn)
+    patches = Patches(training, recipe.data, seed=5, **drawn_for(trainer.generator))
     history = trainer.fit(tf_dataset(patches, 0, STEPS), epochs=1, steps_per_epoch=STEPS, shuffle=False, verbose=0)
     networks = {
         "generator": trainer.generator,
@@ -81,6 +82,25 @@ def test_two_replicas_of_half_a_batch_take_the_same_step_as_one_of_all(recipe):
         np.testing.assert_allclose(other, one, atol=TOLERANCE, err_msg=name)
     for name in one_logs:
         assert two_logs[name] == pytest.approx(one_logs[name], rel=1e-3), name
+
+
+@pytest.mark.parametrize(("batch", "refused"), [(1, True), (2, False), (5, False)])
+def test_a_batch_of_which_a_device_gets_nothing_is_refused(tmp_path, batch, refused):
+    two = choose_strategy("mirrored")
+    data = Data(patch=32, batch=batch)
+    if refused:
+        with pytest.raises(RecipeError, match="data.batch is 1, which cannot be shared out among 2 devices"):
+            Run(tmp_path / "run", plain_recipe(data=data)).train(strategy=two, verbose=0)
+        assert not (tmp_path / "run").exists()
+    else:  # 16 patches to validate on, of which batches of 5 leave one over
+        assert Run(tmp_path / "run", plain_recipe(data=data, steps_per_epoch=1)).train(strategy=two, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("devices", "count", "batch", "kept"), [(1, 21, 5, 21), (2, 16, 5, 15), (8, 21, 64, 16), (4, 9, 9, 9), (3, 7, 6, 6)]
+)
+def test_what_is_validated_on_is_shared_out_among_all_devices(devices, count, batch, kept):
+    assert shareable(SimpleNamespace(num_replicas_in_sync=devices), count, batch) == kept
 
 
 def test_mirrored_takes_all_logical_cpu_devices_when_there_is_no_gpu():

@@ -22,7 +22,9 @@ from tfar.data.shards import Shards, pack
 from tfar.errors import CheckpointError, NonFiniteLoss, ShardError
 from tfar.recipes import Data, Optimizer, Phase
 from tfar.training import runs
+from tfar.training.callbacks import EpochLog
 from tfar.training.runs import Run
+from tfar.training.tensorboard import TensorBoardLog
 from tfar.training.trainer import Trainer
 
 EPOCHS = 60
@@ -138,7 +140,7 @@ def test_a_disk_too_full_for_the_logs_is_said_in_one_line_too(tmp_path, monkeypa
     run = Run(tmp_path, short_recipe(1e-3, 1e-3))
     assert not run.train(minutes=0, verbose=0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    owner, method = (runs.TensorBoardLog, "write") if name == "tensorboard" else (runs.EpochLog, "_append_row")
+    owner, method = (TensorBoardLog, "write") if name == "tensorboard" else (EpochLog, "_append_row")
     whole = getattr(owner, method)
 
     def write_on_a_small_disk(*given):

@@ -18,9 +18,11 @@ from tfar.errors import CheckpointError, NonFiniteLoss
 from tfar.models import build
 from tfar.models.galteri import galteri_generator
 from tfar.models.region_aware import RECIPES, THREE_SCALES, edge_cnn, region_aware, texture_generator
-from tfar.recipes import Data, Features, Network, Optimizer, Phase, override
+from tfar.recipes import Data, Features, Network, Optimizer, Phase, override, to_json
 from tfar.storage import load_weights
-from tfar.training.runs import Run, StopOnNonFinite, copy_matching_weights
+from tfar.training.callbacks import StopOnNonFinite
+from tfar.training.region_aware import RegionAwareRun, open_run
+from tfar.training.runs import Run, copy_matching_weights
 
 
 def epochs_in_log(run):
@@ -194,6 +196,36 @@ def test_other_recipe_in_the_same_folder_is_refused(tmp_path):
     Run(tmp_path, plain_recipe(steps_per_epoch=1)).train(minutes=0, verbose=0)
     with pytest.raises(CheckpointError, match="another recipe"):
         Run(tmp_path, plain_recipe(seed=1))
+
+
+def test_a_region_aware_training_is_not_begun_over_another_run(tmp_path):
+    recipe = RECIPES["demo"]
+    (tmp_path / "recipe.json").write_text(to_json(plain_recipe()))
+    with pytest.raises(CheckpointError, match="another recipe"):
+        RegionAwareRun(tmp_path, recipe)
+    (tmp_path / "recipe.json").write_text(to_json(recipe))
+    assert RegionAwareRun(tmp_path, recipe).recipe == RegionAwareRun(tmp_path).recipe == recipe
+    with pytest.raises(CheckpointError, match="another recipe"):
+        RegionAwareRun(tmp_path, override(recipe, ["mask.threshold=6"]))
+
+
+def test_a_texture_network_that_cannot_start_from_the_base_is_refused_before_the_base_is_trained(tmp_path):
+    recipe = override(RECIPES["demo"], ["texture_from_base=true", "base.generator.options.activation=leaky_relu"])
+    with pytest.raises(CheckpointError, match="are leaky_relu, those of the recipe relu"):
+        RegionAwareRun(tmp_path / "run", recipe).train(verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_holds_the_run_that_its_recipe_is_of(tmp_path):
+    for name, recipe, kind in (("one", plain_recipe(), Run), ("both", RECIPES["demo"], RegionAwareRun)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.json").write_text(to_json(recipe))
+        assert type(open_run(tmp_path / name)) is kind
+
+
+def test_a_run_whose_time_is_over_in_the_last_epoch_is_finished(tmp_path):
+    run = Run(tmp_path, plain_recipe(steps_per_epoch=1))
+    assert [run.train(minutes=0, verbose=0) for _ in range(2)] == [False, True]
 
 
 STORED = """{

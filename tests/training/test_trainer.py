@@ -15,7 +15,7 @@ from tfar.errors import RecipeError
 from tfar.losses.edge import sobel_edges
 from tfar.losses.jpeg import jpeg_loss
 from tfar.models import build
-from tfar.recipes import Data, Network, Optimizer, Phase
+from tfar.recipes import Data, Features, Network, Optimizer, Phase
 from tfar.training.muon import ConvolutionMuon
 from tfar.training.trainer import Step, Trainer
 
@@ -306,6 +306,15 @@ def test_clipping_bounds_the_global_gradient_norm(batch):
     assert norm == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_the_gradients_of_each_replica_are_clipped_at_its_share():
+    recipe = adversarial_recipe(optimizer=Optimizer(clip_norm=0.5))
+    for replicas in (1, 2):
+        trainer = Trainer(recipe, replicas=replicas)
+        trainer.begin(recipe.phases[1])
+        for optimizer in (trainer.optimizer, trainer.discriminator_optimizer):
+            assert optimizer.global_clipnorm == 0.5 / replicas
+
+
 def test_cosine_decay_with_warmup_rises_and_falls_to_zero():
     recipe = plain_recipe(
         steps_per_epoch=10, phases=(Phase(epochs=3, terms={"mse": 1.0}, learning_rate=1e-3, decay="cosine", warmup=10),)
@@ -380,6 +389,14 @@ def test_validation_step_uses_the_averaged_generator_and_changes_nothing(batch):
         (
             {"generator": Network(builder="texture_generator", options=GENERATOR)},
             "needs a generator with an edge branch",
+        ),
+        (
+            {
+                "phases": (Phase(epochs=1, terms={"texture": 1.0}),),
+                "features": Features(network="vgg16", texture_patch=16),
+                "data": Data(patch=40),
+            },
+            "'texture' needs a data.patch that features.texture_patch divides",
         ),
         ({"monitor": "ssim"}, "monitor must be"),
         (

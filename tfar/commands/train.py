@@ -1,6 +1,7 @@
 """Train a system on photographs."""
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def add_training_arguments(parser: argparse.ArgumentParser):
         help="override recipe fields, such as data.patch=64 (region-aware: base.data.patch=64)",
     )
     add_precision(parser)
-    parser.add_argument("--show-recipe", action="store_true", help="print the recipe as JSON and train nothing")
+    parser.add_argument(
+        "--show-recipe", action="store_true", help="print the recipe (of --resume the run's) as JSON and train nothing"
+    )
     parser.add_argument(
         "--initial",
         metavar="MODEL",
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     backend.start()
     from tfar import recipes
     from tfar.models import SYSTEMS, named_recipe
-    from tfar.training.region_aware import RegionAwareRun, network_of
+    from tfar.training.region_aware import RegionAwareRun, network_of, open_run
     from tfar.training.runs import Run
 
     system, _, part = options.system.partition(".")
@@ -73,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     if options.resume:
         if options.assignments or options.data or options.precision or options.run or options.initial:
             raise TfarError("--resume takes the run's own recipe, so no --set, --data, --precision, --run or --initial")
-        started = make(options.resume)
+        started = open_run(options.resume)
     else:
         if system not in SYSTEMS:
             raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
@@ -81,14 +84,14 @@ def run(options: argparse.Namespace) -> int:
             raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(SYSTEMS[system])}")
         name = f"{system}:{options.recipe}{part and '.'}{part}"
         recipe = SYSTEMS[system][options.recipe] if whole else named_recipe(name)
-        both = [f"{place}data.source={options.data}" for place in parts if options.data]
+        both = [f"{place}data.source={json.dumps(options.data)}" for place in parts if options.data]
         both += [f"{place}precision={options.precision}" for place in parts if options.precision]
         recipe = recipes.override(recipe, both + options.assignments)
-        if options.show_recipe:
-            print(recipes.to_json(recipe), end="")
-            return 0
         stamp = time.strftime("%Y%m%d-%H%M%S")
         started = make(options.run or Path("runs") / f"{options.system}-{options.recipe}-{stamp}", recipe)
+    if options.show_recipe:
+        print(recipes.to_json(started.recipe), end="")
+        return 0
     initial = network_of(options.initial) if options.initial else None
     training_job(started, strategy=strategy, minutes=options.minutes, initial=initial, on_nan=options.on_nan)
     return 0

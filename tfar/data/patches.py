@@ -18,6 +18,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ from tfar import jpeg, pixels, quantization, recipes
 from tfar.data.drawn import drawn_picture
 from tfar.data.sources import SourceImage
 from tfar.errors import ImageError, TfarError
+from tfar.models import channels, input_names
 
 CODING_UNIT = 16  # pixels: the block pair of 4:2:0 chroma, a multiple of every other subsampling's unit
 CACHE_BYTES = 2 << 30
@@ -292,6 +294,11 @@ class PatchDataset(keras.utils.PyDataset):
         if self._within_epoch:  # fit calls this before the first epoch, too
             self.start += self.length
         self._within_epoch = False
+
+
+def drawn_for(network: keras.Model) -> dict[str, Any]:
+    """The arguments of :class:`Patches` and :func:`validation_batch` that follow from a network's inputs."""
+    return {"channels": channels(network), "noise": "noise" in input_names(network)}
 
 
 def validation_batch(images: Sequence[SourceImage], data: recipes.Data, *, channels: int = 3, noise: bool = False):

@@ -71,22 +71,22 @@ def load_split(source: str, validation: float, patch: int) -> tuple[Sequence[Sou
     Args:
         source: a folder, ``shards:FOLDER``, ``demo`` or ``tfds:NAME``, as in :class:`tfar.recipes.Data`.
         validation: share of the files to hold out. The demo set has a fixed split.
-        patch: images smaller than this on either side are left out with a warning that names the first of them.
+        patch: images smaller than this on either side are left out of both parts with a warning that names the first
+            of them. The split is that of all images, so that it is the same for every size.
 
     Raises:
         ImageError: when the source does not exist or nothing usable is left to train on.
         ShardError: when shards are missing or cut short.
     """
-    training: Sequence[SourceImage]
-    held_out: Sequence[SourceImage]
+    parts: Sequence[Sequence[SourceImage]]
     if source == "demo":
-        training = _large_enough(_demo_images(DEMO_TRAINING), patch)
-        held_out = _large_enough(_demo_images(DEMO_HELD_OUT), patch)
+        parts = _large_enough([_demo_images(DEMO_TRAINING), _demo_images(DEMO_HELD_OUT)], patch)
     elif source.startswith("shards:"):
-        training, held_out = _parted(_shard_images(source.removeprefix("shards:"), patch), validation)
+        parts = _shard_parts(source.removeprefix("shards:"), validation, patch)
     else:
         images = _tfds_images(source.removeprefix("tfds:")) if source.startswith("tfds:") else _folder_images(source)
-        training, held_out = split(_large_enough(images, patch), validation)
+        parts = _large_enough(split(images, validation), patch)
+    training, held_out = parts if parts[0] else reversed(parts)
     if not training:
         raise ImageError(f"{source}: no usable image of at least {patch}x{patch} pixels to train on")
     return training, held_out
@@ -112,8 +112,8 @@ def _in_order(images: Sequence[SourceImage]) -> list[SourceImage]:
     return sorted(images, key=lambda image: hashlib.sha256(Path(image.name).name.encode()).hexdigest())
 
 
-def _parted(ordered: Sequence[SourceImage], validation: float) -> tuple[Sequence[SourceImage], Sequence[SourceImage]]:
-    """The images to train on, which come last, and those held out."""
+def _parted(ordered, validation: float) -> tuple:
+    """The part of a sequence to train on, which comes last, and the part held out."""
     count = max(round(validation * len(ordered)), 1) if validation > 0 else 0
     count = min(count, max(len(ordered) - 1, 0))
     return ordered[count:], ordered[:count]
@@ -145,16 +145,17 @@ def _folder_images(folder: str | Path) -> list[SourceImage]:
     return images
 
 
-def _shard_images(folder: str, patch: int) -> ShardImages:
-    """The photographs of shards that a patch fits into; how many are left out is said in one warning."""
+def _shard_parts(folder: str, validation: float, patch: int) -> list[ShardImages]:
+    """The parts of a split of shards, of photographs that a patch fits into; one warning says how many are left out."""
     shards = Shards(folder)
     fits = np.minimum(shards.rows["height"], shards.rows["width"]) >= patch
+    parts = _parted(range(len(shards)), validation)
     if fits.all():
-        return ShardImages(shards, range(len(shards)))
+        return [ShardImages(shards, part) for part in parts]
     small = len(shards) - np.count_nonzero(fits)
     problem = f"{small} of {len(shards)} photographs are smaller than the {patch}x{patch} patch"
     warnings.warn(f"skipped in {folder}: {problem}", stacklevel=2)
-    return ShardImages(shards, np.flatnonzero(fits))
+    return [ShardImages(shards, np.asarray(part)[fits[part.start : part.stop]]) for part in parts]
 
 
 def _packed(shards: Shards, number: int) -> np.ndarray:
@@ -199,12 +200,13 @@ def _decoded(records: Sequence, index: int, key: str) -> np.ndarray:
     return read_image(records[index][key])
 
 
-def _large_enough(images: Sequence[SourceImage], patch: int) -> list[SourceImage]:
-    """The images that a patch fits into; the others are left out with one warning, which names the first of them."""
-    small = [image for image in images if min(image.size) < patch]
+def _large_enough(parts: Sequence[Sequence[SourceImage]], patch: int) -> list[list[SourceImage]]:
+    """The images of each part that a patch fits into; the others are left out with one warning that names the first."""
+    images = [image for part in parts for image in part]
+    small = sorted((image for image in images if min(image.size) < patch), key=lambda image: image.name)
     if small:
         named = ", ".join(f"{image.name} ({image.size[1]}x{image.size[0]})" for image in small[:NAMED])
         more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
         problem = f"{len(small)} of {len(images)} images are smaller than the {patch}x{patch} patch"
         warnings.warn(f"skipped {named}{more}: {problem}", stacklevel=2)
-    return [image for image in images if min(image.size) >= patch]
+    return [[image for image in part if min(image.size) >= patch] for part in parts]

@@ -14,8 +14,13 @@ def gram_matrices(features, patch: int):
 
     Returns:
         ``(B * H/patch * W/patch, N, N)`` float32: inner products of the N maps over the patch's positions.
+
+    Raises:
+        ValueError: when ``patch`` is not positive, or H or W is no multiple of it.
     """
     height, width, channels = features.shape[1:]
+    if patch < 1 or height % patch or width % patch:
+        raise ValueError(f"patches of {patch}x{patch} do not fill feature maps of {height}x{width}")
     rows, columns = height // patch, width // patch
     x = ops.reshape(ops.cast(features, "float32"), (-1, rows, patch, columns, patch, channels))
     x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, patch * patch, channels))

@@ -85,25 +85,39 @@ def barrier(strategy):
         strategy.reduce("SUM", strategy.run(lambda: tf.constant(1)), axis=None)
 
 
+def shares(strategy, size: int) -> list[range]:
+    """The places of a batch that each device gets, as tf.distribute shares them out; for some sizes too few parts."""
+    each = -(-size // strategy.num_replicas_in_sync)
+    return [range(first, min(first + each, size)) for first in range(0, size, each)]
+
+
+def check_batch(strategy, size: int):
+    """Raise :class:`RecipeError` when a device would get nothing of a batch, and its losses would not be numbers."""
+    devices = strategy.num_replicas_in_sync
+    if len(shares(strategy, size)) < devices:
+        raise RecipeError(f"data.batch is {size}, which cannot be shared out among {devices} devices")
+
+
+def shareable(strategy, count: int, batch: int) -> int:
+    """How many of ``count`` patches can be gone through in batches of which every device gets a part."""
+    last = count % batch
+    while last and len(shares(strategy, last)) < strategy.num_replicas_in_sync:
+        last -= 1
+    return count - count % batch + last
+
+
 def batches(strategy, patches: Patches, start: int, stop: int):
     """The batches ``start`` to ``stop - 1`` for ``fit``: whole ones, which Keras hands out to the devices of a machine.
 
     Of several workers each one computes only the places of a batch that its own devices train on, so that the work and
     the images are shared out (:class:`tfar.data.patches.Patches`) and all batches are those of a single machine.
-
-    Raises:
-        RecipeError: when a batch has fewer places than there are devices.
     """
     if worker_count(strategy) == 1:
         return tf_dataset(patches, start, stop)
-    size, replicas = patches.data.batch, strategy.num_replicas_in_sync
-    each = -(-size // replicas)
-    parts = [range(first, min(first + each, size)) for first in range(0, size, each)]
-    if len(parts) < replicas:
-        raise RecipeError(f"data.batch is {size}, which cannot be shared out among {replicas} devices")
+    parts = shares(strategy, patches.data.batch)
 
     def own(context):
-        devices = replicas // context.num_input_pipelines
+        devices = strategy.num_replicas_in_sync // context.num_input_pipelines
         first = devices * context.input_pipeline_id
         return tf_dataset(patches, start, stop, parts[first : first + devices])
 

@@ -1,17 +1,18 @@
 """Training of the region-aware system: Edge-CNN, then Texture-GAN, then the fused network."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
 from tfar import presets, recipes
-from tfar.errors import CheckpointError
+from tfar.models import build
 from tfar.models.region_aware import region_aware
 from tfar.recipes import Data, RegionAware
 from tfar.storage import write_atomically
-from tfar.training.distribution import choose_strategy, is_chief
-from tfar.training.runs import Run
+from tfar.training.distribution import check_batch, choose_strategy, is_chief
+from tfar.training.runs import Run, recipe_of
 
 
 class RegionAwareRun:
@@ -22,17 +23,12 @@ class RegionAwareRun:
         recipe: what to train; without it the folder's own is read.
 
     Raises:
-        CheckpointError: when no recipe is given and the folder has none, or has another one.
+        CheckpointError: when no recipe is given and the folder has none, or holds a run of another one.
     """
 
     def __init__(self, folder: str | Path, recipe: RegionAware | None = None):
         self.folder = Path(folder)
-        file = self.folder / "recipe.json"
-        if recipe is None:
-            if not file.exists():
-                raise CheckpointError(f"{self.folder}: no recipe.json, so no run to resume")
-            recipe = recipes.from_json(RegionAware, file.read_text())
-        self.recipe = recipe
+        self.recipe = recipe = recipe_of(self.folder, RegionAware, recipe)
         self.base = Run(self.folder / "base", recipe.base)
         self.texture = Run(self.folder / "texture", recipe.texture)
 
@@ -47,12 +43,15 @@ class RegionAwareRun:
     ) -> bool:
         """Train what is left to train; arguments and result as :meth:`tfar.training.runs.Run.train`.
 
-        With ``minutes``, each of the two trainings stops after the epoch in which that time has passed. The base
+        With ``minutes``, each of the two trainings stops after the epoch in which that time has passed, so the texture
+        network may start from a base network that is not finished; a later call goes on with both as they are. The base
         network starts from ``initial``.
         """
         strategy = strategy or choose_strategy()
         self.base.check(initial)
-        self.texture.check()
+        self.texture.check(build(self.recipe.base.generator) if self.recipe.texture_from_base else None)
+        for part in (self.base, self.texture):
+            check_batch(strategy, part.data.batch)
         if is_chief(strategy):
             write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
         options: dict[str, Any] = {"strategy": strategy, "minutes": minutes, "on_nan": on_nan, "verbose": verbose}
@@ -83,5 +82,8 @@ def network_of(name: str | Path) -> keras.Model:
 
 def open_run(folder: str | Path) -> Run | RegionAwareRun:
     """The run that a folder holds; raises :class:`CheckpointError` when it holds none."""
-    folder = Path(folder)
-    return RegionAwareRun(folder) if (folder / "base").is_dir() else Run(folder)
+    try:
+        whole = "base" in json.loads(Path(folder, "recipe.json").read_text())
+    except (OSError, ValueError):  # of which a run says what it is
+        whole = False
+    return RegionAwareRun(folder) if whole else Run(folder)

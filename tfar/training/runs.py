@@ -9,43 +9,40 @@ tensorboard/         the same, with sample images: tensorboard --logdir RUN
 """
 
 import contextlib
-import csv
 import dataclasses
 import json
-import math
 import os
 import shutil
-import time
 import warnings
 from pathlib import Path
 from typing import Literal
 
 import keras
 import numpy as np
-from keras import ops
 
-from tfar import pixels, recipes
-from tfar.data.patches import PatchDataset, Patches, validation_batch
+from tfar import recipes
+from tfar.data.patches import PatchDataset, Patches, drawn_for, validation_batch
 from tfar.data.sources import load_split
-from tfar.errors import CheckpointError, NonFiniteLoss
-from tfar.models import build, call, channels, input_names
+from tfar.errors import CheckpointError, NonFiniteLoss, RecipeError
+from tfar.models import build, channels
 from tfar.recipes import Data, Phase, Recipe
 from tfar.storage import load_weights, remove_parts, save_weights, write_atomically
+from tfar.training.callbacks import Checkpoint, EpochLog, StopAfter, StopOnNonFinite
 from tfar.training.distribution import (
     barrier,
     batches,
+    check_batch,
     check_same_epoch,
     choose_strategy,
     is_chief,
+    shareable,
     watch_workers,
     worker_count,
 )
-from tfar.training.tensorboard import TensorBoardLog
 from tfar.training.trainer import Trainer, build_discriminator, build_features, check_terms
 
 KEPT_CHECKPOINTS = 2
 ROLLBACKS = 4  # of a run; a training that needs more has another fault than its rate
-SAMPLES = 4
 
 
 class Run:
@@ -61,16 +58,7 @@ class Run:
 
     def __init__(self, folder: str | Path, recipe: Recipe | None = None):
         self.folder = Path(folder)
-        file = self.folder / "recipe.json"
-        if file.exists():
-            stored = recipes.from_json(Recipe, file.read_text())
-            if recipe is not None and recipe != stored:
-                raise CheckpointError(f"{self.folder}: this run was made with another recipe; choose a new folder")
-            self.recipe = stored
-        elif recipe is None:
-            raise CheckpointError(f"{self.folder}: no recipe.json, so no run to resume")
-        else:
-            self.recipe = recipe
+        self.recipe = recipe_of(self.folder, Recipe, recipe)
 
     @property
     def data(self) -> Data:
@@ -116,6 +104,7 @@ class Run:
         Raises:
             ImageError: when there are no images to train on.
             ShardError: when packed photographs are not as they were packed.
+            RecipeError: when the batches cannot be shared out among the devices of the strategy.
             NonFiniteLoss: when a loss term becomes NaN or infinite.
             CheckpointError: when a checkpoint cannot be written; the one before is whole. When no layer of ``initial``
                 agrees.
@@ -123,6 +112,7 @@ class Run:
         """
         strategy = strategy or choose_strategy()
         self.check(initial)
+        check_batch(strategy, self.recipe.data.batch)
         if is_chief(strategy):
             remove_parts(self.folder)
             remove_parts(self.folder / "checkpoints")
@@ -137,7 +127,7 @@ class Run:
                     raise
                 self._roll_back(strategy, error)
 
-    def _go_on(self, strategy, initial: keras.Model | None, stop: "StopAfter", verbose: str | int) -> bool:
+    def _go_on(self, strategy, initial: keras.Model | None, stop: StopAfter, verbose: str | int) -> bool:
         """Train from the newest checkpoint to the end of the recipe, or to the first fault."""
         recipe = self.recipe
         with strategy.scope():
@@ -146,11 +136,13 @@ class Run:
                 copy_matching_weights(initial, trainer.generator)
                 trainer.averaged_generator.set_weights(trainer.generator.get_weights())
             callbacks: list[keras.callbacks.Callback] = [StopOnNonFinite(self)]
-        drawn = {"channels": channels(trainer.generator), "noise": "noise" in input_names(trainer.generator)}
+        drawn = drawn_for(trainer.generator)
         training, held_out = load_split(recipe.data.source, recipe.data.validation, recipe.data.patch)
         patches = Patches(training, recipe.data, seed=recipe.seed, **drawn)
         patches.batch(0, range(1))  # when no image can be read, this says so before anything is compiled
         validation = validation_batch(held_out or training, recipe.data, **drawn)
+        count = shareable(strategy, len(validation[1]), recipe.data.batch)
+        validation = keras.tree.map_structure(lambda array: array[:count], validation)
         if is_chief(strategy):
             callbacks += [EpochLog(self, validation), Checkpoint(self)]  # the checkpoint says that all is written
         callbacks.append(stop)
@@ -188,7 +180,7 @@ class Run:
                 if patches.failure:
                     raise patches.failure from error
                 raise
-            if trainer.stop_training:
+            if trainer.stop_training and self.latest_epoch() != recipe.epochs:
                 return False
             done = end
         return True
@@ -283,119 +275,26 @@ class Run:
         return f"the last good checkpoint is {self.checkpoint(epochs)}" if epochs else "there is no checkpoint"
 
 
-class StopOnNonFinite(keras.callbacks.Callback):
-    """Raises :class:`NonFiniteLoss` with the step, the term and the last good checkpoint.
+def recipe_of(folder: Path, kind: type, given=None):
+    """The recipe of a run folder: what its ``recipe.json`` holds, or the given one in a folder without.
 
-    A step's values are looked at when the next step has been started, so that an accelerator is never waited for. What
-    the last step of an epoch did to the networks shows in the validation, before a checkpoint is written.
+    Raises:
+        CheckpointError: when there is neither, or the folder holds another recipe than the given one.
     """
-
-    def __init__(self, run: Run):
-        super().__init__()
-        self.run = run
-        self.epoch = 0
-        self.pending: tuple[str, dict] = "", {}
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._check(*self.pending)
-        self.pending = f"step {batch + 1}", logs
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._check(*self.pending)
-        self.pending = "", {}
-        self._check("validation", {name: value for name, value in logs.items() if name.startswith("val_")})
-
-    def _check(self, where: str, logs: dict):
-        for name, value in sorted(logs.items(), key=lambda item: item[0].endswith("loss")):  # the sum of all terms last
-            if not name.endswith("psnr") and not np.isfinite(float(value)):
-                term = name.removeprefix("val_")
-                raise NonFiniteLoss(
-                    f"loss term {term!r} became {float(value)} in epoch {self.epoch + 1}, {where}; {self.run.kept()}"
-                )
-
-
-class StopAfter(keras.callbacks.Callback):
-    """Stops at the end of the epoch in which a number of minutes, if any, has passed since the callback was made."""
-
-    def __init__(self, minutes: float | None):
-        super().__init__()
-        self.deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-
-    def on_epoch_end(self, epoch, logs=None):
-        if time.monotonic() >= self.deadline:
-            self.model.stop_training = True
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """Writes a checkpoint after every epoch, and ``best.weights.h5`` when the monitored figure has improved."""
-
-    def __init__(self, run: Run):
-        super().__init__()
-        self.run = run
-        self.best = run.best_value()
-
-    def on_epoch_end(self, epoch, logs=None):
-        monitor = self.run.recipe.monitor
-        value = None if monitor == "last" else float(logs[f"val_{monitor}"]) * (1 if monitor == "psnr" else -1)
-        with self.run.writing(self.run.checkpoint(epoch + 1)):
-            if value is None or self.best is None or value > self.best:
-                self.best = value
-                network = self.model.averaged_generator
-                write_atomically(self.run.folder / "best.weights.h5", lambda part: save_weights(network, part))
-            self.run.save(self.model, epoch + 1, self.best)
-
-
-class EpochLog(keras.callbacks.Callback):
-    """Writes one row of ``log.csv`` and one step of the TensorBoard log per epoch, with sample images.
-
-    ``cpu_seconds`` is the CPU time of all threads during the steps of the epoch, without its validation.
-    """
-
-    def __init__(self, run: Run, validation: tuple[dict[str, np.ndarray], np.ndarray]):
-        super().__init__()
-        self.run = run
-        self.file = run.folder / "log.csv"
-        x, original = validation
-        self.x = {name: array[:SAMPLES] for name, array in x.items()}
-        self.original = original[:SAMPLES]
-        self.board = TensorBoardLog(run.folder / "tensorboard")
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.process_time()
-
-    def on_test_begin(self, logs=None):
-        self.cpu_seconds = time.process_time() - self.started
-
-    def on_epoch_end(self, epoch, logs=None):
-        values = {name: float(value) for name, value in logs.items()} | {"cpu_seconds": self.cpu_seconds}
-        with self.run.writing(self.file):
-            self._append_row({"epoch": epoch + 1, **values})
-        x = {**self.x, "jpeg": pixels.to_float(self.x["jpeg"])}
-        restored = call(self.model.averaged_generator, x)["image"]
-        restored = ops.convert_to_numpy(pixels.to_uint8(restored))
-        strips = [np.concatenate(images, axis=1) for images in zip(self.x["jpeg"], restored, self.original)]
-        with self.run.writing(self.board.folder):
-            self.board.write(epoch + 1, values, {"jpeg | restored | original": np.concatenate(strips)})
-
-    def _append_row(self, row: dict[str, float]):
-        """Add a row; when a new phase brings new columns, the file is written anew with all of them."""
-        rows = []
-        if self.file.exists():
-            with open(self.file, newline="") as file:
-                rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < row["epoch"]]
-        rows.append(row)
-        columns = dict.fromkeys(name for r in rows for name in r)
-
-        def write(part: Path):
-            with open(part, "w", newline="") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(rows)
-
-        write_atomically(self.file, write)
+    file = folder / "recipe.json"
+    if not file.exists():
+        if given is None:
+            raise CheckpointError(f"{folder}: no recipe.json, so no run to resume")
+        return given
+    try:
+        stored = recipes.from_json(kind, file.read_text())
+    except RecipeError:
+        if given is None:
+            raise
+        stored = None
+    if given not in (None, stored):
+        raise CheckpointError(f"{folder}: this run was made with another recipe; choose a new folder")
+    return stored
 
 
 def _networks(trainer: Trainer) -> dict[str, keras.Model]:

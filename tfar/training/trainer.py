@@ -265,7 +265,7 @@ class Trainer(keras.Model):
                 beta_1=options.beta_1,
                 beta_2=options.beta_2,
                 weight_decay=options.weight_decay,
-                global_clipnorm=options.clip_norm,
+                global_clipnorm=self._clip_norm,
             ),
             self.generator,
         )
@@ -277,11 +277,15 @@ class Trainer(keras.Model):
     def _adam(self, rate, network: keras.Model):
         options = self.recipe.optimizer
         return self._ready(
-            keras.optimizers.Adam(
-                rate, beta_1=options.beta_1, beta_2=options.beta_2, global_clipnorm=options.clip_norm
-            ),
+            keras.optimizers.Adam(rate, beta_1=options.beta_1, beta_2=options.beta_2, global_clipnorm=self._clip_norm),
             network,
         )
+
+    @property
+    def _clip_norm(self) -> float | None:
+        """For the gradients of one replica, which are those of its part of the batch over the number of replicas."""
+        clip_norm = self.recipe.optimizer.clip_norm
+        return clip_norm and clip_norm / self.replicas
 
     def _ready(self, optimizer, network: keras.Model):
         if self.recipe.precision == "mixed_float16":
@@ -343,6 +347,7 @@ def check_terms(recipe: Recipe, generator: keras.Model):
         (DIVERSITY_TERMS, "noise" in input_names(generator), "a generator that takes noise"),
         (ADVERSARIAL_TERMS, recipe.discriminator is not None, "a discriminator"),
         (FEATURE_TERMS, recipe.features is not None, "features"),
+        (("texture",), _texture_patches_fit(recipe), "a data.patch that features.texture_patch divides"),
     )
     for name in dict.fromkeys(name for phase in recipe.phases for name in phase.terms):
         if name not in TERMS:
@@ -356,6 +361,10 @@ def check_terms(recipe: Recipe, generator: keras.Model):
     monitored = set.intersection(*(set(phase.terms) for phase in recipe.phases))
     if recipe.monitor not in ("psnr", "last", "loss", *monitored):
         raise RecipeError(f"monitor must be psnr, last, loss or a term of every phase, got {recipe.monitor!r}")
+
+
+def _texture_patches_fit(recipe: Recipe) -> bool:
+    return recipe.features is None or recipe.data.patch % recipe.features.texture_patch == 0
 
 
 def _mean_psnr(original, restored):
