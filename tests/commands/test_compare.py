@@ -1,17 +1,16 @@
 import numpy as np
 import pytest
+from helpers import save_image
 from PIL import Image
 from skimage import data
 
 import tfar
 from tfar import jpeg
+from tfar.reports import contact_sheet
 from tfar.reports.contact_sheet import LABEL_HEIGHT
 from tfar.restoration.restorer import Restorer
 
 PHOTO = data.astronaut()[:40, :33]
-
-
-# Candidates of a one-to-many network.
 
 
 def read(path):
@@ -36,3 +35,27 @@ def test_compare_a_single_network(run, photo, request, tmp_path, file):
 def test_compare_refuses(refused, photo, single_file, tmp_path):
     assert "absent.png: no such file" in refused("compare", tmp_path / "absent.png", tmp_path / "out.png")
     assert "out.gif" in refused("compare", photo, tmp_path / "out.gif", "--preset", single_file)
+
+
+def test_compare_neither_replaces_the_original_nor_computes_what_cannot_be_written(
+    run, refused, photo, single_file, tmp_path, monkeypatch
+):
+    def computed(*_):
+        raise AssertionError("something was computed")
+
+    monkeypatch.setattr(contact_sheet, "comparison", computed)
+    before = photo.read_bytes()
+    (tmp_path / "link.png").symlink_to(photo)
+    (tmp_path / "other_name.png").hardlink_to(photo)
+    for name in (photo, tmp_path / "link.png", tmp_path / "other_name.png", photo.parent / ".." / "in" / "photo.png"):
+        assert "is the original" in refused("compare", photo, name, "--preset", single_file)
+        assert "is the original" in refused("compare", name, photo, "--preset", single_file)
+    assert photo.read_bytes() == before
+    assert "out.gif: cannot write this format" in refused("compare", photo, tmp_path / "out.gif")
+    assert "photo.png is no folder" in refused("compare", photo, photo / "out.png")
+
+
+def test_compare_replaces_an_earlier_picture(run, photo, single_file, tmp_path):
+    target = save_image(tmp_path / "picture.png", PHOTO)
+    assert run("compare", photo, target, "--preset", single_file) == (0, [str(target)], [])
+    assert read(target).shape == (40 + LABEL_HEIGHT, 3 * 33, 3)

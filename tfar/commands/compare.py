@@ -1,9 +1,11 @@
 """Picture of an original, its JPEG and what a preset makes of it."""
 
 import argparse
+from pathlib import Path
 
 from tfar import backend
 from tfar.commands.arguments import add_preset, quality
+from tfar.errors import ImageError
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -15,13 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 def run(options: argparse.Namespace) -> int:
     from tfar.images.read import read_image
+    from tfar.images.write import check_target, format_of, write_image
 
-    original = read_image(options.original)
+    original, output = read_image(options.original), Path(options.output)
+    format_of(output)
+    check_target(output)
+    if output.exists() and output.samefile(options.original):
+        raise ImageError(f"{output}: is the original, which would be lost; name another file")
     backend.start()
-    from tfar.images.write import write_image
     from tfar.presets import load
     from tfar.reports.contact_sheet import comparison
 
-    write_image(options.output, comparison(load(options.preset), original, options.quality))
-    print(options.output)
+    write_image(output, comparison(load(options.preset), original, options.quality))
+    print(output)
     return 0
