@@ -74,7 +74,7 @@ def table(names: Sequence[str], what: str) -> str:
         return "\n\n".join(map(evaluation, evaluations(names)))
     if what.startswith("gains "):
         place = tuple(what.split()[1:])
-        found = [g for e in evaluations(names) for g in map(read(Gain), e["gains"]) if (g.dataset, g.protocol) == place]
+        found = [g for noted in evaluations(names) for g in gains(noted) if (g.dataset, g.protocol) == place]
         return tables.gains_table(found)
     if what.startswith("across "):
         return across(names, *what.split()[1:])
@@ -87,7 +87,7 @@ def table(names: Sequence[str], what: str) -> str:
 
 
 def measurements(names: Sequence[str], dataset: str, protocol: str) -> list[Mean]:
-    found = unique(read(Mean)(mean) for noted in evaluations(names) for mean in noted["means"])
+    found = unique(mean for noted in evaluations(names) for mean in means(noted))
     return [mean for mean in found if (mean.dataset, mean.protocol) == (dataset, protocol)]
 
 
@@ -107,9 +107,9 @@ def across(names: Sequence[str], metric: str, dataset: str, protocol: str) -> st
 
 def evaluation(noted: dict) -> str:
     """A command and what it prints, without the published lines."""
-    measured, gained = map(read(Mean), noted["means"]), list(map(read(Gain), noted["gains"]))
+    gained = gains(noted)
     parts = [tables.gains(gained)] if gained else []
-    return "\n\n".join([f"`{noted['command']}`", *parts, tables.markdown(list(measured), quote=False)])
+    return "\n\n".join([f"`{noted['command']}`", *parts, tables.markdown(means(noted), quote=False)])
 
 
 def evaluations(names: Sequence[str]) -> list[dict]:
@@ -120,8 +120,13 @@ def evaluations(names: Sequence[str]) -> list[dict]:
     ]
 
 
-def read(kind: type):
-    return lambda fields: kind(**fields)
+def means(noted: dict) -> list[Mean]:
+    """Without times, which were taken beside other work on several days; docs/restore.md has the speed."""
+    return [Mean(**fields | {"seconds": None}) for fields in noted["means"]]
+
+
+def gains(noted: dict) -> list[Gain]:
+    return [Gain(**fields) for fields in noted["gains"]]
 
 
 def unique(measured: Iterator[Mean]) -> list[Mean]:

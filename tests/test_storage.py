@@ -1,9 +1,10 @@
+import hashlib
 import os
 import resource
 
 import pytest
 
-from tfar.storage import cache_folder, remove_parts, save_weights, write_atomically
+from tfar.storage import cache_folder, remove_parts, save_weights, sha256, write_atomically
 
 
 def names(folder):
@@ -41,6 +42,13 @@ def old_folder(path):
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("scores") == tmp_path / "tfar" / "scores"
+
+
+def test_the_digest_is_that_of_all_files_in_their_order(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name * 300_000)
+    expected = hashlib.sha256(b"a" * 300_000 + b"b" * 300_000).hexdigest()
+    assert sha256(tmp_path / "a", str(tmp_path / "b")) == expected != sha256(tmp_path / "b", tmp_path / "a")
 
 
 def test_writes_a_file_and_makes_its_folders(tmp_path):

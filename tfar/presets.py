@@ -4,13 +4,13 @@ Each is a folder ``saved_models/NAME`` with model.keras, recipe.json, metrics.js
 """
 
 import functools
-import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from tfar.errors import CheckpointError, RecipeError
+from tfar.storage import sha256
 
 DEFAULT = "general"
 CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__")  # of Keras
@@ -108,8 +108,7 @@ def title(file: Path) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _digest(path: Path, _modified: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """Files: written so that nobody ever sees half of one, and weights read with errors that name the file."""
 
 import glob
+import hashlib
 import math
 import os
 import shutil
@@ -20,6 +21,15 @@ HDF5_OVERHEAD = 8192  # bytes of a weight's names, groups and headers in an HDF5
 def cache_folder(name: str) -> Path:
     """A folder for what can be computed anew: ``tfar/NAME`` in the user's cache folder (XDG_CACHE_HOME)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfar" / name
+
+
+def sha256(*files: str | Path) -> str:
+    """SHA-256 of what files hold, one after the other, in hexadecimal."""
+    found = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            hashlib.file_digest(file, lambda: found)
+    return found.hexdigest()
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]):

@@ -6,6 +6,7 @@ from PIL import Image
 from skimage import data
 
 from tfar import cli
+from tfar.commands import evaluate
 from tfar.models.one_to_many import proposal_network
 from tfar.models.region_aware import edge_cnn
 
@@ -37,6 +38,12 @@ def noise_file(noise_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("noise") / "noise.keras"
     noise_model.save(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_scores_of_before(tmp_path, monkeypatch):
+    """Scores are kept in a folder of the test; converted networks, which take long, stay where they are."""
+    monkeypatch.setattr(evaluate, "cache_folder", lambda name: tmp_path / "cache" / name)
 
 
 @pytest.fixture

@@ -39,6 +39,15 @@ def test_evaluate_prints_what_is_gained_over_the_jpeg(run, photo, fused_file):
     assert [line.split("|")[1].strip() for line in out[-3:]] == ["model base", "model texture", "model fused"]
 
 
+def test_scores_are_kept_and_not_the_times(run, photo, luma_file, tmp_path):
+    command = ("evaluate", photo.parent, "--preset", luma_file, "--protocol", "gray", "--out", tmp_path / "out")
+    _, first, _ = run(*command)
+    assert len(list((tmp_path / "cache" / "scores").rglob("*.json"))) == 2
+    _, second, _ = run(*command)
+    assert first[2].endswith("| s/image |") and second[2] == first[2].removesuffix(" s/image |")
+    assert second[5] == first[5][: len(second[5])]
+
+
 def test_evaluate_a_single_network(run, photo, luma_file):
     code, out, err = run("evaluate", photo.parent, "--preset", luma_file)
     assert (code, err) == (0, [])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def test_scores_come_from_the_cache_the_second_time(folder, tmp_path):
     first, _ = run([model], folder, cache=cache)
     assert model.calls == 2
     second, _ = run([model], folder, cache=cache)
-    assert model.calls == 2 and second == first
+    assert model.calls == 2 and all(row.seconds > 0 for row in first)
+    assert second == [dataclasses.replace(row, seconds=None) for row in first]
     fewer, _ = run([model], folder, cache=cache, metrics=choose(["ssim"]))
     assert model.calls == 2 and list(fewer[0].scores) == ["ssim"]
 
@@ -96,6 +98,42 @@ def test_another_model_metric_quality_or_image_is_computed_anew(folder, tmp_path
     Image.fromarray(255 - PHOTOS["a.png"]).save(folder / "a.png")
     run([model], folder, cache=cache)
     assert model.calls == 7
+
+
+def test_scores_of_another_program_are_computed_anew(folder, tmp_path, monkeypatch):
+    cache, model = Cache(tmp_path / "cache"), Counting()
+    benchmark._program.cache_clear()
+    run([model], folder, cache=cache)
+    for calls, (where, name) in enumerate([(benchmark.metadata, "version"), (benchmark, "sha256")], start=2):
+        monkeypatch.setattr(where, name, lambda *_: "another")
+        benchmark._program.cache_clear()
+        run([model], folder, cache=cache)
+        assert model.calls == 2 * calls, name
+    monkeypatch.undo()
+    benchmark._program.cache_clear()
+    run([model], folder, cache=cache)
+    assert model.calls == 6
+
+
+def test_a_metric_of_other_weights_is_computed_anew_and_the_others_are_not(folder, tmp_path):
+    cache, model = Cache(tmp_path / "cache"), Counting()
+
+    class Distance:
+        def __init__(self, digest, value):
+            self.digest, self.value = digest, value
+
+        def __call__(self, original, restored):
+            return self.value
+
+    def found(*names, **given):
+        rows, _ = run([model], folder, cache=cache, metrics=choose(names, given))
+        return [row.scores for row in rows]
+
+    assert found("psnr", "lpips", lpips=Distance("1", 0.1))[0]["lpips"] == 0.1
+    assert found("lpips", lpips=Distance("1", 0.2)) == 4 * [{"lpips": 0.1}] and model.calls == 2
+    assert found("lpips", lpips=Distance("2", 0.2)) == 4 * [{"lpips": 0.2}] and model.calls == 4
+    assert all({*scores} == {"psnr", "lpips"} for scores in found("psnr", "lpips", lpips=Distance("2", 0.3)))
+    assert model.calls == 4
 
 
 def test_a_damaged_cache_entry_is_computed_anew(folder, tmp_path):

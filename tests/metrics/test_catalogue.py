@@ -48,6 +48,15 @@ def test_given_functions_replace_those_of_metrics_that_need_weights():
     assert catalogue.METRICS["lpips"].function is None
 
 
+def test_the_version_of_a_metric_is_the_digest_of_its_weights():
+    def distance(original, restored):
+        return 0.25
+
+    distance.digest = "0a1b"
+    chosen = catalogue.choose(["psnr", "lpips"], {"lpips": distance})
+    assert {name: metric.version for name, metric in chosen.items()} == {"psnr": "", "lpips": "0a1b"}
+
+
 def test_unknown_metrics_and_missing_weights_are_refused():
     with pytest.raises(TfarError, match="unknown metric 'psnrb'; known: psnr_rgb, psnr, psnr_b, "):
         catalogue.choose(["psnr", "psnrb"])

@@ -6,6 +6,7 @@ from skimage import data
 from tfar import jpeg
 from tfar.errors import CheckpointError
 from tfar.metrics.dists import CHANNELS, Dists, L2Pooling
+from tfar.storage import sha256
 
 ASTRONAUT = data.astronaut()[:60, :60]
 STAGES = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))  # number of a VGG-16 block, and how many convolutions it has
@@ -70,6 +71,10 @@ def test_identical_images_have_no_distance_and_damage_has_a_symmetric_one(dists)
     assert dists(ASTRONAUT, ASTRONAUT) == pytest.approx(0, abs=1e-6)
     assert 1e-4 < dists(ASTRONAUT, coded[0]) < dists(ASTRONAUT, coded[1])
     assert dists(coded[1], ASTRONAUT) == pytest.approx(dists(ASTRONAUT, coded[1]), rel=1e-5)
+
+
+def test_the_digest_is_that_of_both_files(files, dists):
+    assert dists.digest == sha256(*files)
 
 
 def test_gray_images_are_repeated(dists):

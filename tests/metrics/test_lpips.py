@@ -10,6 +10,7 @@ from tfar.errors import CheckpointError
 from tfar.evaluation import protocols
 from tfar.metrics import catalogue
 from tfar.metrics.lpips import LAYERS, Lpips
+from tfar.storage import sha256
 
 ASTRONAUT = data.astronaut()[:67, :67]
 FLAT = np.full((67, 67, 3), (200, 180, 150), np.uint8)
@@ -234,6 +235,14 @@ def test_unfit_files_of_vgg16_are_named(vgg16_files, tmp_path):
         Lpips(tmp_path / "alexnet.npz", vgg16=trunk)
     with pytest.raises(CheckpointError, match="heads.npz: not weights of vgg16"):
         Lpips(heads, vgg16=heads)
+
+
+def test_the_digest_is_that_of_the_files(lpips_of, vgg16_files, tmp_path):
+    alexnet = lpips_of(copying_weights())
+    assert alexnet.digest == sha256(tmp_path / "lpips.npz")
+    assert lpips_of(copying_weights(heads=(1, 1, 1, 1, 2))).digest != alexnet.digest
+    heads, trunk = vgg16_files
+    assert Lpips(heads, vgg16=trunk).digest == sha256(heads, trunk)
 
 
 @pytest.mark.parametrize("name", ["absent.weights.h5", "imagenet", "random"])

@@ -73,7 +73,7 @@ class Page(HTMLParser):
         return lines
 
 
-def row(image="a.png", model="JPEG", *, quality=10, protocol="gray", dataset="LIVE1", **scores):
+def row(image="a.png", model="JPEG", *, quality=10, protocol="gray", dataset="LIVE1", seconds=0.125, **scores):
     return Row(
         dataset=dataset,
         image=image,
@@ -81,7 +81,7 @@ def row(image="a.png", model="JPEG", *, quality=10, protocol="gray", dataset="LI
         quality=quality,
         model=model,
         bpp=quality / 50,
-        seconds=0.125,
+        seconds=seconds,
         scores=scores,
     )
 
@@ -125,6 +125,11 @@ def test_means_of_the_scores(page):
         ["JPEG", "10", "3", "0.200", "28.00", "0.300", "0.125"],
         ["net", "10", "3", "0.200", "28.25", "0.257", "0.125"],
     ]
+
+
+def test_the_time_is_empty_where_it_was_not_measured(page):
+    rows = [row(psnr=28.0), row(model="net", seconds=None, psnr=29.0)]
+    assert [line[-1] for line in page(rows).table("Scores on LIVE1, gray")] == ["time s", "0.125", ""]
 
 
 def test_the_best_of_each_quality_is_strong(page):

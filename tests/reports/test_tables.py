@@ -35,6 +35,19 @@ def test_markdown_has_measured_and_published_lines_and_notes():
     assert "Galteri et al.: starts from another JPEG, PSNR 27.77 (here 27.50), SSIM 0.791 (here 0.812)" in lines[-3:]
 
 
+def test_the_times_are_left_out_where_none_was_measured():
+    untimed = [row(one.model, one.image, one.scores["psnr"], seconds=None) for one in ROWS]
+    lines = tables.markdown(means(untimed)).splitlines()
+    assert lines[2] == "|  | PSNR | SSIM | bpp |" and lines[5] == "| mine_1 | 29.00 | 0.812 | 0.250 |"
+    assert "| AR-CNN (published, repositories) | 28.96 |  |  |" in lines
+    assert "s/image" not in tables.latex(means(untimed)) and means(untimed)[0].seconds is None
+    assert "s/image" not in tables.markdown(means(ROWS[:2]))  # nothing was restored
+    [_, partly] = means([*untimed[:3], ROWS[3]])
+    assert partly.seconds == 2.0 and "| mine_1 | 29.00 | 0.812 | 0.250 | 2.00 |" in tables.markdown([partly])
+    [untimed_line, timed_line] = tables.markdown([means(untimed)[1], partly], quote=False).splitlines()[4:6]
+    assert untimed_line == "| mine_1 | 29.00 | 0.812 | 0.250 |  |" and timed_line.endswith(" 2.00 |")
+
+
 def test_a_paper_that_starts_from_the_same_jpeg_has_no_note():
     measured = means([row("JPEG", "a.png", 27.58, dataset="BSDS500-val")])
     measured[0].scores["ssim"] = 0.769
@@ -144,11 +157,12 @@ def test_csv_has_a_line_per_row_and_empty_cells_for_missing_scores(tmp_path):
         quality=0,
         model="JPEG",
         bpp=1.0,
-        seconds=0.0,
+        seconds=None,
         scores={"outside": 0.5},
     )
     write_csv([*ROWS, other], tmp_path / "out" / "results.csv")
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["image"] for line in lines] == ["a.png", "b_2.png", "a.png", "b_2.png", "c.jpg"]
+    assert [line["seconds"] for line in lines] == ["2.0"] * 4 + [""]
     assert lines[3]["psnr"] == "inf" and lines[4]["psnr"] == "" and lines[4]["outside"] == "0.5"

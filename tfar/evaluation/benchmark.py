@@ -1,8 +1,9 @@
 """Restore and score folders of images: the engine of ``tfar evaluate``.
 
 Images are spread over threads, which code and score them in parallel; the networks use all cores by themselves, so one
-image is restored at a time. A score that was computed before for the same image, model and protocol is taken from the
-cache. What goes wrong with an image is noted and does not keep the others from being scored.
+image is restored at a time. A score that was computed before for the same image, model and protocol, by the same
+program and weights, is taken from the cache. What goes wrong with an image is noted and does not keep the others from
+being scored.
 """
 
 import functools
@@ -16,12 +17,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from tfar import __version__, jpeg
+from tfar import jpeg
 from tfar.errors import TfarError
 from tfar.evaluation import protocols
 from tfar.evaluation.codecs import CODECS
@@ -31,7 +33,7 @@ from tfar.images.read import image_files, read_image
 from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import layer_restorers
-from tfar.storage import write_atomically
+from tfar.storage import sha256, write_atomically
 from tfar.terminal import track
 
 FULL_REFERENCE: dict[str, Callable[[np.ndarray, int], protocols.Trial]] = {
@@ -42,6 +44,16 @@ FULL_REFERENCE: dict[str, Callable[[np.ndarray, int], protocols.Trial]] = {
     **{name: functools.partial(protocols.other_codec, name) for name in CODECS},
 }
 PROTOCOLS = (*FULL_REFERENCE, "real")
+COMPUTING = (  # distributions that scores come from, beside tfar
+    "ai-edge-litert",
+    "flip-evaluator",
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "pillow-heif",
+    "tensorflow",
+)
 AS_FOUND = 0  # the quality of the rows of ``real``, whose files are taken as they are
 
 _unrestored = Contestant((BASELINE,), "", lambda image: {BASELINE: image})
@@ -89,6 +101,20 @@ class Cache:
 
 def _cached(folder: Path, key: str) -> Path:
     return folder / key[:2] / f"{key}.json"
+
+
+@functools.cache
+def _program() -> str:
+    """What scores are computed by: a digest of the sources of tfar, and the versions of :data:`COMPUTING`."""
+    sources = sha256(*sorted(Path(__file__).parent.parent.rglob("*.py")))
+    return " ".join([sources, *map(_version, COMPUTING)])
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def evaluate(
@@ -160,7 +186,7 @@ class _Scorer:
             later = functools.cache(lambda: trial(job.file, job.protocol, job.quality))
             rows = []
             for contestant in self.contestants:
-                entry = self._entry(contestant, job, digest, later)
+                entry, seconds = self._entry(contestant, job, digest, later)
                 for name, scores in zip(contestant.names, entry["scores"], strict=True):
                     rows.append(
                         Row(
@@ -170,7 +196,7 @@ class _Scorer:
                             quality=job.quality,
                             model=name,
                             bpp=entry["bpp"],
-                            seconds=entry["seconds"],
+                            seconds=seconds,
                             scores={metric: scores[metric] for metric in self._wanted(job) if metric in scores},
                         )
                     )
@@ -178,30 +204,38 @@ class _Scorer:
         except (OSError, ValueError) as error:
             return [], [Failure(f"{job.file} ({job.protocol})", str(error).removeprefix(f"{job.file}: "))]
 
-    def _wanted(self, job: Job) -> list[str]:
-        return list(self.metrics) if job.protocol in FULL_REFERENCE else [OUTSIDE]
+    def _wanted(self, job: Job) -> dict[str, str]:
+        """The versions of the metrics to compute, by their names."""
+        if job.protocol not in FULL_REFERENCE:
+            return {OUTSIDE: ""}
+        return {name: metric.version for name, metric in self.metrics.items()}
 
-    def _entry(self, contestant: Contestant, job: Job, digest: str, later: Callable[[], protocols.Trial]) -> dict:
-        """Size, time and the scores of each row of a contestant, from the cache where it has all metrics wanted."""
-        parts = (__version__, digest, contestant.digest, job.protocol, str(job.quality))
+    def _entry(
+        self, contestant: Contestant, job: Job, digest: str, later: Callable[[], protocols.Trial]
+    ) -> tuple[dict, float | None]:
+        """Size and the scores of each row of a contestant, and the time that it took to restore the image.
+
+        They come from the cache, without a time, where it has all metrics wanted in their versions.
+        """
+        parts = (_program(), digest, contestant.digest, job.protocol, str(job.quality))
         key = hashlib.sha256("|".join(parts).encode()).hexdigest()
         known = self.cache.get(key)
-        if known and set(known["metrics"]) >= set(self._wanted(job)):
-            return known
-        entry = self._score(contestant, job, later())
+        if known and known["metrics"].items() >= self._wanted(job).items():
+            return known, None
+        entry, seconds = self._score(contestant, job, later())
         if known:
-            entry["metrics"] = [*{*known["metrics"], *entry["metrics"]}]
+            entry["metrics"] = known["metrics"] | entry["metrics"]
             entry["scores"] = [before | now for before, now in zip(known["scores"], entry["scores"], strict=True)]
         self.cache.put(key, entry)
-        return entry
+        return entry, seconds
 
-    def _score(self, contestant: Contestant, job: Job, trial: protocols.Trial) -> dict:
+    def _score(self, contestant: Contestant, job: Job, trial: protocols.Trial) -> tuple[dict, float]:
         with self.restoring:
             start = time.perf_counter()
             restored = contestant.restore(trial.jpeg)
             seconds = time.perf_counter() - start
         scores = [self._scores(trial, restored[name]) for name in contestant.names]
-        return {"bpp": trial.bpp, "seconds": seconds, "metrics": self._wanted(job), "scores": scores}
+        return {"bpp": trial.bpp, "metrics": self._wanted(job), "scores": scores}, seconds
 
     def _scores(self, trial: protocols.Trial, image: np.ndarray) -> dict[str, float]:
         if trial.original is None:

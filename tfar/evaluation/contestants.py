@@ -1,7 +1,6 @@
 """What an evaluation compares: presets, trained networks and exported models, as functions on uint8 images."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tfar.evaluation.apps import as_dejpeg
 from tfar.models import main_output
 from tfar.pixels import as_rgb
 from tfar.restoration.restorer import Restorer, region_mask, restore_layers
+from tfar.storage import sha256
 from tfar.training.region_aware import in_training, network_of
 
 Restore = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -52,9 +52,9 @@ def contestant(name: str) -> Contestant:
         return _single(path, _saved_model(path))
     model = network_of(name)
     if in_training(path):
-        digest = _digest(path, [*path.rglob("recipe.json"), *path.rglob("best.weights.h5")])
+        digest = sha256(*sorted([*path.rglob("recipe.json"), *path.rglob("best.weights.h5")]))
     else:
-        digest = _digest(presets.model_file(name))
+        digest = presets.digest(presets.model_file(name))
     label = path.stem if path.suffix == ".keras" else path.resolve().name
     if main_output(model) == "image":
         restorer = Restorer(model)
@@ -69,7 +69,8 @@ def contestant(name: str) -> Contestant:
 
 
 def _single(path: Path, restore: Callable[[np.ndarray], np.ndarray]) -> Contestant:
-    return Contestant((path.name,), _digest(path), lambda image: {path.name: _through_rgb(restore, image)})
+    digest = sha256(*sorted(file for file in [path, *path.rglob("*")] if file.is_file()))
+    return Contestant((path.name,), digest, lambda image: {path.name: _through_rgb(restore, image)})
 
 
 def _through_rgb(restore: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
@@ -117,13 +118,3 @@ def _of_app(runner) -> Callable[[np.ndarray, float], np.ndarray]:
 def _inputs(batch: np.ndarray, noise: bool) -> dict[str, np.ndarray]:
     drawn = {"noise": draw_noise(np.random.default_rng(0), *batch.shape[:3])} if noise else {}
     return {"image": batch, **drawn}
-
-
-def _digest(path: Path, files: Iterable[Path] = ()) -> str:
-    """SHA-256 of a file, or of files of a folder, by default all, with their names."""
-    files = sorted(files or (file for file in [path, *path.rglob("*")] if file.is_file()))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(str(file.relative_to(path)).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

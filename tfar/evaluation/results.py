@@ -24,7 +24,7 @@ class Row:
         quality: JPEG quality factor.
         model: what restored the image, or ``JPEG`` for the image without restoration.
         bpp: size of the JPEG in bits per pixel.
-        seconds: time of the restoration.
+        seconds: time of the restoration; None where it was not measured.
         scores: metric -> value, in the order of the columns.
     """
 
@@ -34,7 +34,7 @@ class Row:
     quality: int
     model: str
     bpp: float
-    seconds: float
+    seconds: float | None
     scores: dict[str, float] = field(default_factory=dict)
 
 
@@ -44,6 +44,7 @@ class Mean:
 
     Args:
         count: number of images.
+        seconds: mean over the images where it was measured; None where it was for none.
         scores: metric -> mean over the images where it is finite; infinite where it is nowhere.
         infinite: metric -> number of images where it is infinite, such as the PSNR of an exact restoration; metrics
             that are finite everywhere are left out.
@@ -55,7 +56,7 @@ class Mean:
     model: str
     count: int
     bpp: float
-    seconds: float
+    seconds: float | None
     scores: dict[str, float]
     infinite: dict[str, int]
 
@@ -128,6 +129,7 @@ def _mean(rows: Sequence[Row]) -> Mean:
         scores[metric] = sum(finite) / len(finite) if finite else math.inf
         if len(finite) < len(values):
             infinite[metric] = len(values) - len(finite)
+    times = [row.seconds for row in rows if row.seconds is not None]
     return Mean(
         dataset=first.dataset,
         protocol=first.protocol,
@@ -135,7 +137,7 @@ def _mean(rows: Sequence[Row]) -> Mean:
         model=first.model,
         count=len(rows),
         bpp=sum(row.bpp for row in rows) / len(rows),
-        seconds=sum(row.seconds for row in rows) / len(rows),
+        seconds=sum(times) / len(times) if times else None,
         scores=scores,
         infinite=infinite,
     )

@@ -31,6 +31,7 @@ class Metric:
         unit: such as ``dB``.
         meaning: one sentence for the reader of a report.
         smallest: height and width that an image must have at least.
+        version: SHA-256 of the weights of a metric that needs some.
     """
 
     heading: str
@@ -41,6 +42,7 @@ class Metric:
     unit: str = ""
     meaning: str = ""
     smallest: int = 1
+    version: str = ""
 
 
 DEFAULT_METRICS = ("psnr_rgb", "psnr", "psnr_b", "ssim", "ssim_gaussian")
@@ -147,8 +149,8 @@ def choose(
 
     Args:
         names: keys of ``METRICS``.
-        given: functions of the metrics that need weights, such as ``{"lpips": Lpips("lpips_alex.npz")}``; those of
-            metrics that are not named are ignored.
+        given: functions of the metrics that need weights, such as ``{"lpips": Lpips("lpips_alex.npz")}``, whose
+            ``digest``, where they have one, becomes the version; those of metrics that are not named are ignored.
 
     Raises:
         TfarError: for an unknown name, or a metric that needs weights and was not given.
@@ -157,7 +159,8 @@ def choose(
     for name in names:
         if name not in METRICS:
             raise TfarError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
-        chosen[name] = replace(METRICS[name], function=(given or {}).get(name, METRICS[name].function))
+        function = (given or {}).get(name, METRICS[name].function)
+        chosen[name] = replace(METRICS[name], function=function, version=getattr(function, "digest", ""))
         if chosen[name].function is None:
             raise TfarError(f"the metric {name} needs weights, and none were given")
     return chosen

@@ -15,7 +15,7 @@ from tfar.metrics.catalogue import METRICS
 from tfar.metrics.fidelity import check_pair
 from tfar.metrics.lpips import VGG16_LAYERS
 from tfar.models.features import vgg_features
-from tfar.storage import load_arrays
+from tfar.storage import load_arrays, sha256
 
 C1 = C2 = 1e-6  # keep the quotients of Eqs. (6) and (7) defined
 CHANNELS = (3, *VGG16_LAYERS.values())  # of the image itself and of the five stages
@@ -50,6 +50,9 @@ class Dists:
         vgg16: ``.weights.h5`` file of ``keras.applications.VGG16(include_top=False)``; as for LPIPS that with
             torchvision's weights, where a factor per layer hardly matters.
 
+    Attributes:
+        digest: SHA-256 of its files.
+
     Raises:
         CheckpointError: when a file is missing or holds something else.
 
@@ -65,6 +68,7 @@ class Dists:
         # A full path is never taken for "imagenet" or "random", which the weights do not fit.
         self._trunk = vgg_features("vgg16", os.path.abspath(vgg16), VGG16_LAYERS, pooling=L2Pooling)
         self._smallest = METRICS["dists"].smallest
+        self.digest = sha256(path, vgg16)
 
     def __call__(self, original: np.ndarray, restored: np.ndarray) -> float:
         """Distance of ``restored`` from ``original``: uint8 ``(H, W, 3)`` RGB or ``(H, W)``, from 16x16 pixels up."""

@@ -13,7 +13,7 @@ from tfar import pixels
 from tfar.metrics.catalogue import METRICS
 from tfar.metrics.fidelity import check_pair
 from tfar.models.features import vgg_features
-from tfar.storage import load_arrays
+from tfar.storage import load_arrays, sha256
 
 MEAN = (-0.030, -0.088, -0.188)
 STD = (0.458, 0.448, 0.450)
@@ -48,6 +48,9 @@ class Lpips:
             LPIPS's heads belong to torchvision's weights, not to the ``imagenet`` ones that Keras downloads; a factor
             per layer does not matter.
 
+    Attributes:
+        digest: SHA-256 of its files.
+
     Raises:
         CheckpointError: when a file is missing or holds something else.
 
@@ -68,6 +71,7 @@ class Lpips:
         heads = load_arrays(path, {f"head{index}": (count,) for index, count in enumerate(channels, start=1)})
         self._heads = [ops.convert_to_tensor(head) for head in heads.values()]
         self._smallest = METRICS[name].smallest
+        self.digest = sha256(path, *([vgg16] if vgg16 else []))
 
     def __call__(self, original: np.ndarray, restored: np.ndarray) -> float:
         """Distance of ``restored`` from ``original``: uint8 ``(H, W, 3)`` RGB or ``(H, W)``.

@@ -143,7 +143,7 @@ def _groups(measured: Sequence[Mean]) -> dict[str, list[Mean]]:
 
 
 def _lines(group: Sequence[Mean], quote: bool = True) -> tuple[list[str], list[list[str]], list[list[str]]]:
-    """Headings, cells of the measured lines and cells of the published ones of a table."""
+    """Headings, cells of the measured lines and cells of the published ones of a table; times where some are known."""
     names = list(dict.fromkeys(name for mean in group for name in mean.scores))
     headings = ["", *(metric_of(name).heading for name in names), "bpp", "s/image"]
     measured = [
@@ -151,7 +151,7 @@ def _lines(group: Sequence[Mean], quote: bool = True) -> tuple[list[str], list[l
             mean.model,
             *(_number(mean.scores.get(name), name) for name in names),
             f"{mean.bpp:.3f}",
-            "" if mean.model == BASELINE else f"{mean.seconds:.2f}",
+            "" if mean.model == BASELINE or mean.seconds is None else f"{mean.seconds:.2f}",
         ]
         for mean in group
     ]
@@ -164,6 +164,8 @@ def _lines(group: Sequence[Mean], quote: bool = True) -> tuple[list[str], list[l
         ]
         for line in (beside(group) if quote else ())
     ]
+    if not any(line[-1] for line in measured):
+        headings, measured, quoted = headings[:-1], [line[:-1] for line in measured], [line[:-1] for line in quoted]
     return headings, measured, quoted
 
 
