@@ -85,6 +85,14 @@ def test_evaluate_writes_tables_and_a_report(run, photo, fused_file, luma_file, 
     assert page.count("data:image/webp") > 8 and "mask of model fused" in page
 
 
+def test_a_report_on_a_folder_that_is_a_link_has_its_pictures(run, photo, luma_file, tmp_path):
+    (tmp_path / "LIVE1").symlink_to(photo.parent)
+    command = ("evaluate", tmp_path / "LIVE1", "--preset", luma_file, "--protocol", "gray", "--metrics", "psnr")
+    code, out, err = run(*command, "--out", tmp_path / "report")
+    assert (code, err, out[0]) == (0, [], "**LIVE1, gray, QF 10, 1 image**")
+    assert "photo.png, the original" in (tmp_path / "report" / "report.html").read_text()
+
+
 def test_evaluate_goes_on_after_a_bad_image_and_says_so(run, photo, fused_file):
     (photo.parent / "bad.png").write_bytes(b"no image")
     code, out, err = run("evaluate", photo.parent, "--preset", fused_file, "--protocol", "gray")

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import os
 from pathlib import Path
 
 from tfar import backend
@@ -149,6 +148,7 @@ def _metrics(options):
 
 def _evaluate_candidates(options) -> int:
     metrics = _metrics(options)
+    from tfar.evaluation.benchmark import dataset
     from tfar.evaluation.candidates import score_folder
     from tfar.reports import tables
     from tfar.restoration.restorer import candidate_restorers
@@ -163,7 +163,7 @@ def _evaluate_candidates(options) -> int:
     texts = []
     for folder, protocol, factor in itertools.product(options.folders, options.protocol, options.quality):
         found = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)
-        title = f"{Path(os.path.abspath(folder)).name}, {protocol}, QF {factor}, {options.candidates} candidates"
+        title = f"{dataset(folder).name}, {protocol}, QF {factor}, {options.candidates} candidates"
         texts.append(f"**{title}**\n\n{tables.candidates(found)}")
     print_tables("\n\n".join(texts))
     return 0

@@ -148,7 +148,7 @@ def evaluate(
         ImageError: when a folder is missing or holds no images.
         TfarError: when two models or two folders have the same name.
     """
-    roots = [Path(os.path.abspath(folder)) for folder in folders]
+    roots = [*map(dataset, folders)]
     if len({root.name for root in roots}) < len(roots):
         raise TfarError(f"two folders have the same name: {', '.join(map(str, roots))}")
     jobs = [
@@ -241,6 +241,11 @@ class _Scorer:
         if trial.original is None:
             return {OUTSIDE: share_outside_interval(trial.jpeg, image, jpeg.file_luma_table(io.BytesIO(trial.file)))}
         return score(self.metrics, trial.original, image)
+
+
+def dataset(folder: str | Path) -> Path:
+    """The whole path of a folder of images, links kept: its last part is the name of the dataset."""
+    return Path(os.path.abspath(folder))
 
 
 def trial(file: Path, protocol: str, quality: int) -> protocols.Trial:

@@ -65,7 +65,7 @@ def worth_showing(rows: Sequence[Row], count: int) -> list[Row]:
 
 def picture(row: Row, contestants: Sequence[Contestant], folders: Sequence[Path]) -> Picture:
     """The images of the place of a row: original, JPEG and what each model makes of it, with region masks."""
-    file = next(folder for folder in map(Path.resolve, map(Path, folders)) if folder.name == row.dataset) / row.image
+    file = next(folder for folder in map(benchmark.dataset, folders) if folder.name == row.dataset) / row.image
     trial = benchmark.trial(file, row.protocol, row.quality)
     images = {"original": trial.original, BASELINE: trial.jpeg}
     for contestant in contestants:
