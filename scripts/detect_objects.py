@@ -24,7 +24,7 @@ from PIL import Image
 
 from tfar import backend
 from tfar.cli import exit_code
-from tfar.commands.arguments import named, positive, quality
+from tfar.commands.arguments import named, named_model, positive, quality
 from tfar.errors import TfarError
 from tfar.evaluation.boxes import read_annotations
 from tfar.evaluation.detections import BASELINE
@@ -117,7 +117,7 @@ def run(options):
     find = yolo(options.model, classes) if options.model else face_detector()
     from tfar.evaluation.contestants import contestant
 
-    contestants = [contestant(name) for name in options.preset]
+    contestants = [contestant(path, name) for name, path in map(named_model, options.preset)]
     results = defaultdict(list)
     for name, file in files.items():
         images = [*versions(read_image(file), options, contestants)]

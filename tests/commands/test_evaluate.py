@@ -173,6 +173,59 @@ def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):
     assert "quality factor from 1 to 100, got '0'" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("mode", "given", "named"),
+    [
+        (["--detections", "found"], ["--gain", "psnr"], "--gain"),
+        (["--detections", "found"], ["photos"], "FOLDER"),
+        (["--detections", "found"], ["--preset", "tiny"], "--preset"),
+        (["--detections", "found"], ["--no-cache"], "--no-cache"),
+        (["--detections", "found"], ["--candidates", "2"], "--candidates"),
+        (["--candidates", "2"], ["--gain", "psnr"], "--gain"),
+        (["--candidates", "2"], ["--out", "scores"], "--out"),
+        (["--candidates", "2"], ["--no-cache"], "--no-cache"),
+        (["--candidates", "2"], ["--pictures", "3"], "--pictures"),
+        (["--candidates", "2"], ["--annotations", "truth.json"], "--annotations"),
+    ],
+)
+def test_what_a_mode_has_no_use_for_is_refused(refused, mode, given, named):
+    assert refused("evaluate", *given, *mode) == f"tfar: {named} cannot be used with {mode[0]}"
+
+
+def test_annotations_and_threshold_are_of_detections(refused, photo):
+    for option in (("--annotations", "truth.json"), ("--threshold", 0.4)):
+        assert f"{option[0]} cannot be used without --detections" in refused("evaluate", photo.parent, *option)
+
+
+def test_models_are_called_what_they_are_given_as(run, refused, photo, fused_file, luma_file, tmp_path):
+    other = tmp_path / "a=b.keras"
+    other.write_bytes(luma_file.read_bytes())
+    evaluate = ("evaluate", photo.parent, "--protocol", "gray", "--metrics", "psnr", "--preset")
+    code, out, err = run(*evaluate, f"mine={luma_file}", luma_file, f"x={fused_file}", other, f"y={other}")
+    assert (code, err) == (0, [])
+    names = ["JPEG", "mine", "luma", "x base", "x texture", "x fused", "a=b", "y"]
+    assert [line.split("|")[1].strip() for line in out[4:]] == names
+    assert "same name: luma, luma; NAME=PATH gives" in refused(*evaluate, luma_file, luma_file)
+    assert "expected NAME=PATH" in refused(*evaluate, "=tiny")
+
+
+def test_candidates_of_models_are_called_what_they_are_given_as(run, refused, photo, noise_file):
+    evaluate = ("evaluate", photo.parent, "--protocol", "gray", "--candidates", 2, "--preset")
+    code, out, err = run(*evaluate, noise_file, f"mine={noise_file}")
+    assert (code, err) == (0, [])
+    assert [line.split("|")[1].strip() for line in out[4:]] == ["JPEG", "original", "noise", "mine"]
+    assert "same name: noise, noise; NAME=PATH gives" in refused(*evaluate, noise_file, noise_file)
+
+
+def test_what_is_given_twice_is_scored_once(run, photo, luma_file):
+    arguments = ("--quality", 30, 10, 30, "--protocol", "gray", "gray", "--metrics", "psnr")
+    _, out, _ = run("evaluate", photo.parent, "--preset", luma_file, *arguments)
+    assert [line for line in out if line.startswith("**")] == [
+        "**in, gray, QF 30, 1 image**",
+        "**in, gray, QF 10, 1 image**",
+    ]
+
+
 def test_evaluate_prints_the_mean_best_and_worst_of_several_candidates(run, photo):
     arguments = ("evaluate", photo.parent, "--preset", "one-to-many-q10", "--candidates", 2, "--protocol", "gray")
     code, out, err = run(*arguments)

@@ -3,6 +3,7 @@
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 from tfar.errors import TfarError
@@ -13,6 +14,13 @@ from tfar.recipes import LAYERS, Precision
 EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "avif": ".avif", "same": None}
 DIALS = "layer texture strength ensemble engine exact".split()  # to Restorer, beside the seed
 PASSED_ON = "quality consistency depth frames partial max_megapixels strip again force".split()  # to FileRestorer
+
+
+class Distinct(argparse.Action):
+    """Stores each of several values once, in the order in which they first appear."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, [*dict.fromkeys(values)])
 
 
 def add_preset(parser: argparse.ArgumentParser):
@@ -90,6 +98,11 @@ def named(text: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise TfarError(f"expected NAME=PATH, got {text!r}")
     return name, path
+
+
+def named_model(text: str) -> tuple[str, str]:
+    """Name and path of a model given as ``NAME=PATH``; no name with any other text, or where that is a path itself."""
+    return named(text) if "=" in text and not Path(text).exists() else ("", text)
 
 
 def positive(text: str) -> int:

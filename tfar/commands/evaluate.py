@@ -5,11 +5,17 @@ import itertools
 from pathlib import Path
 
 from tfar import backend
-from tfar.commands.arguments import named, not_negative, positive, quality, share
+from tfar.commands.arguments import Distinct, named, named_model, not_negative, positive, quality, share
 from tfar.errors import TfarError
 from tfar.presets import DEFAULT
 from tfar.storage import cache_folder
 from tfar.terminal import print_error, print_tables
+
+NOT_TAKEN = {  # by mode: the arguments that it has no use for
+    "with --detections": "folders preset quality protocol metrics weights gain candidates limit no_cache pictures",
+    "with --candidates": "gain no_cache out pictures annotations threshold",
+    "without --detections": "annotations threshold",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -19,14 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser):
         nargs="+",
         default=[DEFAULT],
         metavar="MODEL",
-        dest="models",
         help="presets, run folders, .keras files, SavedModel folders (these are code, load none from strangers), "
-        ".tflite files (default: %(default)s)",
+        ".tflite files; NAME=PATH to call one NAME (default: %(default)s)",
     )
-    parser.add_argument("--quality", type=quality, nargs="+", default=[10], metavar="QF", help="JPEG quality factors")
+    parser.add_argument(
+        "--quality",
+        type=quality,
+        nargs="+",
+        action=Distinct,
+        default=[10],
+        metavar="QF",
+        help="JPEG quality factors",
+    )
     parser.add_argument(
         "--protocol",
         nargs="+",
+        action=Distinct,
         choices=["gray", "color", "color-444", "double", "real", "webp", "jpeg2000", "avif", "heic"],
         default=["gray", "color"],
         help="how images are coded: as JPEG (color: chroma at half resolution), or by another codec at the size of "
@@ -84,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 
 def run(options: argparse.Namespace) -> int:
+    _check_mode(options)
     if options.detections:
         return _evaluate_detections(options)
     if options.candidates:
@@ -105,13 +120,28 @@ def run(options: argparse.Namespace) -> int:
     return 2 if failures else 0
 
 
+def _check_mode(options):
+    """Refuse what the mode has no use for."""
+    if options.detections:
+        mode = "with --detections"
+    else:
+        mode = "with --candidates" if options.candidates else "without --detections"
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    defaults = parser.parse_args([])
+    for name in NOT_TAKEN[mode].split():
+        if getattr(options, name) != getattr(defaults, name):
+            what = "FOLDER" if name == "folders" else f"--{name.replace('_', '-')}"
+            raise TfarError(f"{what} cannot be used {mode}")
+
+
 def scored(options: argparse.Namespace) -> tuple[list, list, list]:
     """The rows, the failures and the contestants of the evaluation that the command's arguments ask for."""
     metrics = _metrics(options)
     from tfar.evaluation import benchmark
     from tfar.evaluation.contestants import contestant
 
-    contestants = [contestant(name) for name in options.models]
+    contestants = [contestant(path, name) for name, path in map(named_model, options.preset)]
     rows, failures = benchmark.evaluate(
         contestants,
         options.folders,
@@ -150,6 +180,7 @@ def _evaluate_candidates(options) -> int:
     metrics = _metrics(options)
     from tfar.evaluation.benchmark import dataset
     from tfar.evaluation.candidates import score_folder
+    from tfar.evaluation.contestants import check_names, own_name
     from tfar.reports import tables
     from tfar.restoration.restorer import candidate_restorers
     from tfar.training.region_aware import network_of
@@ -159,7 +190,9 @@ def _evaluate_candidates(options) -> int:
     if options.candidates < 2:
         raise TfarError(f"at least two candidates are needed, got {options.candidates}")
     seeds = range(options.candidates)
-    models = {Path(name).name: candidate_restorers(network_of(name), seeds) for name in options.models}
+    given = [(name or own_name(path), path) for name, path in map(named_model, options.preset)]
+    check_names([name for name, _ in given])
+    models = {name: candidate_restorers(network_of(path), seeds) for name, path in given}
     texts = []
     for folder, protocol, factor in itertools.product(options.folders, options.protocol, options.quality):
         found = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)

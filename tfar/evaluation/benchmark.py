@@ -27,7 +27,7 @@ from tfar import jpeg
 from tfar.errors import TfarError
 from tfar.evaluation import protocols
 from tfar.evaluation.codecs import CODECS
-from tfar.evaluation.contestants import Contestant
+from tfar.evaluation.contestants import Contestant, check_names
 from tfar.evaluation.results import BASELINE, OUTSIDE, Row
 from tfar.images.read import image_files, read_image
 from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
@@ -159,8 +159,7 @@ def evaluate(
         for file in image_files(folder)[:limit]
     ]
     labels = [label for contestant in (_unrestored, *contestants) for label in contestant.names]
-    if len({*labels}) < len(labels):
-        raise TfarError(f"two models have the same name: {', '.join(labels[1:])}")
+    check_names(labels[1:])
     scorer = _Scorer([_unrestored, *contestants], metrics, cache)
     rows, failures = [], []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:

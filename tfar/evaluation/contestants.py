@@ -1,6 +1,6 @@
 """What an evaluation compares: presets, trained networks and exported models, as functions on uint8 images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from tfar import backend, presets
 from tfar.data.patches import draw_noise
 from tfar.errors import CheckpointError, TfarError
 from tfar.evaluation.apps import as_dejpeg
+from tfar.evaluation.results import BASELINE
 from tfar.models import main_output
 from tfar.pixels import as_rgb
 from tfar.restoration.restorer import Restorer, region_mask, restore_layers
@@ -36,26 +37,42 @@ class Contestant:
     masks: Restore = lambda image: {}
 
 
-def contestant(name: str) -> Contestant:
+def own_name(path: str | Path) -> str:
+    """What a network is called by its place: as its preset, its run, or its ``.keras`` file without the extension."""
+    path = Path(path)
+    return path.stem if path.suffix == ".keras" else path.resolve().name
+
+
+def check_names(names: Sequence[str]):
+    """Raise :class:`TfarError` when two models have the same name, or one has that of the JPEGs."""
+    if len({BASELINE, *names}) <= len(names):
+        raise TfarError(f"two models have the same name: {', '.join(names)}; NAME=PATH gives a model another")
+
+
+def contestant(name: str, label: str = "") -> Contestant:
     """The model of a preset's name, a run folder, a ``.keras`` file, a SavedModel folder or a ``.tflite`` file.
 
     A ``.tflite`` file for apps (``tfar export --io app``) restores as the app does, tile by tile. Of a run that is not
     finished it is the network of the best epochs so far.
+
+    Args:
+        name: of the preset, or the path.
+        label: what to call the model; by default :func:`own_name`, or the name of the export.
 
     Raises:
         CheckpointError: when there is no such model, or it cannot be read.
     """
     path = Path(name)
     if path.suffix == ".tflite":
-        return _single(path, _tflite(path))
+        return _single(path, label, _tflite(path))
     if (path / "saved_model.pb").is_file():
-        return _single(path, _saved_model(path))
+        return _single(path, label, _saved_model(path))
     model = network_of(name)
     if in_training(path):
         digest = sha256(*sorted([*path.rglob("recipe.json"), *path.rglob("best.weights.h5")]))
     else:
         digest = presets.digest(presets.model_file(name))
-    label = path.stem if path.suffix == ".keras" else path.resolve().name
+    label = label or own_name(path)
     if main_output(model) == "image":
         restorer = Restorer(model)
         return Contestant((label,), digest, lambda image: {label: restorer(image)})
@@ -68,9 +85,10 @@ def contestant(name: str) -> Contestant:
     return Contestant(tuple(names.values()), digest, restore, lambda image: {names["fused"]: region_mask(model, image)})
 
 
-def _single(path: Path, restore: Callable[[np.ndarray], np.ndarray]) -> Contestant:
+def _single(path: Path, label: str, restore: Callable[[np.ndarray], np.ndarray]) -> Contestant:
     digest = sha256(*sorted(file for file in [path, *path.rglob("*")] if file.is_file()))
-    return Contestant((path.name,), digest, lambda image: {path.name: _through_rgb(restore, image)})
+    label = label or path.name
+    return Contestant((label,), digest, lambda image: {label: _through_rgb(restore, image)})
 
 
 def _through_rgb(restore: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
