@@ -3,7 +3,8 @@
     python scripts/detect_objects.py PHOTOS FOUND --quality 10 20 40 --preset general galteri-gan-q10-40
     tfar evaluate --detections FOUND
 
-FOUND gets a file of COCO results for the originals, and for the JPEGs and each preset at each quality.
+FOUND, a new folder or one without JSON files, gets a file of COCO results for the originals, and for the JPEGs and each
+preset at each quality.
 
 The detector is MTCNN, which finds faces; its weights are in its package: pip install "tfar[detection]". With --model it
 is a YOLO network as ONNX file (version 8 or 11: one output, a row for each of 4 sides and all classes), for which
@@ -24,7 +25,7 @@ from PIL import Image
 
 from tfar import backend
 from tfar.cli import exit_code
-from tfar.commands.arguments import named, named_model, positive, quality
+from tfar.commands.arguments import Distinct, named, named_model, positive, quality
 from tfar.errors import TfarError
 from tfar.evaluation.boxes import read_annotations
 from tfar.evaluation.detections import BASELINE
@@ -108,6 +109,8 @@ def versions(original, options, contestants):
 
 
 def run(options):
+    if any(Path(options.found).glob("*.json")):
+        raise TfarError(f"{options.found}: holds results already (JSON files); name a new folder")
     files = dict(itertools.islice(photographs(options.photos, options.annotations).items(), options.limit))
     folders = {label: photographs(folder, options.annotations) for label, folder in map(named, options.folder)}
     for label, others in folders.items():
@@ -137,7 +140,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", metavar="PHOTOS", help="folder of originals, such as VOC2007/JPEGImages")
     parser.add_argument("found", metavar="FOUND", help="folder for the results, one JSON file per version")
-    parser.add_argument("--quality", type=quality, nargs="+", default=[10, 20, 30, 40], metavar="QF")
+    parser.add_argument("--quality", type=quality, nargs="+", action=Distinct, default=[10, 20, 30, 40], metavar="QF")
     parser.add_argument("--preset", nargs="+", default=[], metavar="MODEL", help="as of tfar evaluate")
     parser.add_argument(
         "--protocol",

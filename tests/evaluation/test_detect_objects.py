@@ -150,10 +150,21 @@ def test_only_annotated_images_are_looked_at_and_missing_ones_named(script, phot
         others = tmp_path / "others"
         others.mkdir()
         Image.new("RGB", (8, 8)).save(others / "dog.png")
-        run(script, photos, tmp_path / "found", "--folder", f"mine@10={others}")
+        run(script, photos, tmp_path / "third", "--folder", f"mine@10={others}")
     (truth / "owl.xml").write_text("<annotation></annotation>")
     with pytest.raises(TfarError, match="photos: no image owl"):
-        run(script, photos, tmp_path / "found", "--annotations", truth)
+        run(script, photos, tmp_path / "third", "--annotations", truth)
+
+
+def test_results_of_two_runs_are_not_mixed_nor_doubled(script, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "face_detector", lambda: lambda image: [("face", 1.0, [0, 0, 8, 8])])
+    found = tmp_path / "found"
+    found.mkdir()
+    run(script, photos, found, "--quality", 10, 10)
+    assert {label: len(boxes) for label, boxes in read(found).items()} == {"original": 2, "JPEG@10": 2}
+    with pytest.raises(TfarError, match="found: holds results already"):
+        run(script, photos, found, "--quality", 20)
+    assert len(read(found)) == 2
 
 
 def test_missing_mtcnn_says_what_to_install(script, monkeypatch):
