@@ -25,7 +25,7 @@ from PIL import Image
 
 from tfar import backend
 from tfar.cli import exit_code
-from tfar.commands.arguments import Distinct, named, named_model, positive, quality
+from tfar.commands.arguments import Distinct, all_named, named_model, positive, quality
 from tfar.errors import TfarError
 from tfar.evaluation.boxes import read_annotations
 from tfar.evaluation.detections import BASELINE
@@ -112,7 +112,7 @@ def run(options):
     if any(Path(options.found).glob("*.json")):
         raise TfarError(f"{options.found}: holds results already (JSON files); name a new folder")
     files = dict(itertools.islice(photographs(options.photos, options.annotations).items(), options.limit))
-    folders = {label: photographs(folder, options.annotations) for label, folder in map(named, options.folder)}
+    folders = {label: photographs(folder, options.annotations) for label, folder in all_named(options.folder).items()}
     for label, others in folders.items():
         for missing in files.keys() - others.keys():
             raise TfarError(f"{label}: no image {missing}")

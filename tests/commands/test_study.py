@@ -29,6 +29,8 @@ def test_study_writes_a_page_and_scores_votes(run, refused, photo, tmp_path):
         "study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}", "--ask", "favourite"
     )
     assert "JPEG" in key.read_text() and f"{worse}" not in page.read_text()
+    twice = ("--candidate", f"a={worse}", f"a={photo.parent}")
+    assert "a name is given twice: a, a" in refused("study", page, "--original", photo.parent, *twice)
     (worse / "photo.png").rename(worse / "other.png")
     assert "no image photo" in refused("study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}")
     assert "--key" in refused("study", "--score", tmp_path / "votes.csv")

@@ -151,6 +151,8 @@ def test_only_annotated_images_are_looked_at_and_missing_ones_named(script, phot
         others.mkdir()
         Image.new("RGB", (8, 8)).save(others / "dog.png")
         run(script, photos, tmp_path / "third", "--folder", f"mine@10={others}")
+    with pytest.raises(TfarError, match="a name is given twice: mine, mine"):
+        run(script, photos, tmp_path / "third", "--folder", f"mine={others}", f"mine={photos}")
     (truth / "owl.xml").write_text("<annotation></annotation>")
     with pytest.raises(TfarError, match="photos: no image owl"):
         run(script, photos, tmp_path / "third", "--annotations", truth)

@@ -72,6 +72,24 @@ def test_page_holds_the_exact_pictures(tmp_path):
         assert quality == pytest.approx(psnr(studio_luma(original), studio_luma(PICTURES[image][candidate])))
 
 
+def test_the_psnr_beside_a_gray_original_is_that_of_both_in_rgb(tmp_path):
+    gray = CAT[..., 1]
+    pictures = {
+        "a": {"original": as_rgb(gray), "gray file": gray, "mine": jpeg.compress(gray, 10)},
+        "b": {"original": gray, "mine": as_rgb(jpeg.compress(gray, 10))},
+    }
+    shown = json.loads(write_study(tmp_path / "test.html", pictures).read_text())["pictures"].values()
+    scores = {(one["image"], one["candidate"]): one["psnr"] for one in shown}
+    assert scores["a", "gray file"] is None  # which is the original
+    expected = psnr(studio_luma(as_rgb(gray)), studio_luma(as_rgb(jpeg.compress(gray, 10))))
+    assert scores["a", "mine"] == scores["b", "mine"] == pytest.approx(expected)
+
+
+def test_a_candidate_does_not_take_the_place_of_the_original(tmp_path):
+    with pytest.raises(TfarError, match="no candidate may be called original"):
+        folder_pictures(tmp_path, {"original": tmp_path})
+
+
 def test_a_favourite_is_chosen_among_all_pictures_of_an_image(tmp_path):
     key = json.loads(write_study(tmp_path / "test.html", PICTURES, ask="favourite").read_text())
     page = (tmp_path / "test.html").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -98,6 +98,14 @@ def named(text: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise TfarError(f"expected NAME=PATH, got {text!r}")
     return name, path
+
+
+def all_named(texts: Iterable[str]) -> dict[str, str]:
+    """Paths by name of several ``NAME=PATH``; raises :class:`TfarError` for anything else, or a name given twice."""
+    pairs = [*map(named, texts)]
+    if len(dict(pairs)) < len(pairs):
+        raise TfarError(f"a name is given twice: {', '.join(name for name, _ in pairs)}")
+    return dict(pairs)
 
 
 def named_model(text: str) -> tuple[str, str]:

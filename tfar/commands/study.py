@@ -2,7 +2,7 @@
 
 import argparse
 
-from tfar.commands.arguments import named, not_negative, positive
+from tfar.commands.arguments import all_named, not_negative, positive
 from tfar.errors import TfarError
 from tfar.terminal import print_tables
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             print("", *study.study_report(options.out, scores), sep="\n")
         return 0
     total = len(image_files(options.original))
-    candidates = dict(map(named, options.candidate))
+    candidates = all_named(options.candidate)
     pictures = study.folder_pictures(options.original, candidates, count=options.images, seed=options.seed)
     key = study.write_study(options.page, pictures, ask=options.ask, seed=options.seed)
     drawn = f", drawn at random with seed {options.seed}" if len(pictures) < total else ""

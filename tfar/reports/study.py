@@ -29,7 +29,7 @@ from scipy import stats
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import image_files, read_image
 from tfar.metrics.fidelity import psnr
-from tfar.pixels import studio_luma
+from tfar.pixels import as_rgb, studio_luma
 from tfar.reports.figures import write_intervals
 from tfar.reports.html import data_uri, template_text, write_html
 from tfar.reports.tables import markdown_table
@@ -105,17 +105,20 @@ def folder_pictures(
 
     Raises:
         ImageError: when a folder or an image is missing or cannot be read, or a name is there twice.
+        TfarError: when a candidate has the label ``original``.
     """
-    folders = {"original": original, **candidates}
+    if REFERENCE in candidates:
+        raise TfarError(f"no candidate may be called {REFERENCE}, as the reference is")
+    folders = {REFERENCE: original, **candidates}
     found: dict[str, dict[str, Path]] = {label: {} for label in folders}
     for label, folder in folders.items():
         for file in image_files(folder):
             if found[label].setdefault(file.stem, file) != file:
                 raise ImageError(f"{folder}: two images are called {file.stem}")
     for label, files in found.items():
-        for missing in found["original"].keys() - files.keys():
+        for missing in found[REFERENCE].keys() - files.keys():
             raise ImageError(f"{folders[label]}: no image {missing}, which is among the originals")
-    stems = sorted(found["original"])
+    stems = sorted(found[REFERENCE])
     if count is not None and count < len(stems):
         stems = sorted(random.Random(seed).sample(stems, count))
     return {stem: {label: read_image(files[stem]) for label, files in found.items()} for stem in stems}
@@ -346,7 +349,10 @@ def _digest(pictures: Mapping[str, Mapping[str, np.ndarray]], seed: int, title: 
 
 
 def _shown(labels: Mapping[str, np.ndarray], image: str, candidate: str) -> _Shown:
-    value = psnr(studio_luma(labels[REFERENCE]), studio_luma(labels[candidate]))
+    pair = [labels[REFERENCE], labels[candidate]]
+    if pair[0].ndim != pair[1].ndim:  # one is gray, which counts as luma only beside luma
+        pair = [*map(as_rgb, pair)]
+    value = psnr(*map(studio_luma, pair))
     return _Shown(image, candidate, value if math.isfinite(value) else None)
 
 
