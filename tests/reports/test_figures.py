@@ -76,7 +76,7 @@ def test_a_model_has_the_same_number_in_all_plots():
 def test_axes_name_units_and_direction():
     plane = plot_of("psnr-lpips")
     assert (plane.x.label, plane.y.label) == ("LPIPS (lower is better)", "PSNR (dB, higher is better)")
-    assert plot_of("psnr-bpp").x.label == "JPEG size (bits per pixel)"
+    assert plot_of("psnr-bpp").x.label == "coded size (bits per pixel)"
     assert metric_of("unheard") == Metric(heading="unheard", function=None, takes="either", higher_is_better=None)
 
 

@@ -262,6 +262,14 @@ def test_little_to_show(page, rows, pictures):
     assert len(result.all("img")) == len(pictures)
 
 
+def test_another_codec_is_not_called_jpeg(page, tmp_path):
+    rows = [row(model=model, protocol="webp", psnr=28.0 + len(model)) for model in ("JPEG", "net")]
+    picture = sample(protocol="webp")
+    assert "a.png as it was coded: webp, quality 10" in [e["alt"] for e in page(rows, [picture]).all("img")]
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "as a JPEG" not in text and "Of the JPEG" not in text and "JPEG size" not in text
+
+
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
 def test_pictures_are_embedded_exactly(page, shape):
     labels = ("original", "JPEG", "net")
@@ -269,7 +277,7 @@ def test_pictures_are_embedded_exactly(page, shape):
     mask = np.uint8(np.indices((20, 30)).sum(0) * 5)
     picture = Picture("LIVE1", "a.png", "gray", 10, picture.images | {"mask of net": mask})
     images = {element["alt"]: decode(element["src"]) for element in page(ROWS, [picture]).all("img")}
-    alts = ["a.png, the original", "a.png as a JPEG of quality 10", "a.png as restored by net"]
+    alts = ["a.png, the original", "a.png as it was coded: gray, quality 10", "a.png as restored by net"]
     errors = ["a.png: where JPEG differs from the original", "a.png: where net differs from the original"]
     assert list(images) == [*alts, *errors, "a.png: region mask of net"]
     for alt, label in zip(alts, labels):

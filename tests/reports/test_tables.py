@@ -85,7 +85,7 @@ def test_gains_are_differences_from_the_jpeg_of_the_same_image():
     ]
 
 
-def test_the_worst_gain_of_a_distance_is_the_largest():
+def test_a_smaller_distance_is_a_gain():
     rows = [
         Row(
             dataset="x",
@@ -99,7 +99,14 @@ def test_the_worst_gain_of_a_distance_is_the_largest():
         )
         for model, image, value in (("JPEG", "a", 0.3), ("JPEG", "b", 0.2), ("mine", "a", 0.1), ("mine", "b", 0.25))
     ]
-    assert "| mine | -0.075 (+0.050) |" in tables.gains(gains(rows, "lpips"))
+    table = tables.gains(gains(rows, "lpips"))
+    assert "**x, gray: LPIPS below the JPEG's, mean (worst image)**" in table
+    assert "| mine | +0.075 (-0.050) |" in table
+
+
+def test_an_image_that_is_exact_before_and_after_gains_nothing():
+    exact = [row(model, "a.png", math.inf) for model in ("JPEG", "mine")]
+    assert [(gain.mean, gain.worst) for gain in gains(exact, "psnr")] == [(0, 0)]
 
 
 def test_latex_escapes_and_separates_the_published_lines():

@@ -23,7 +23,7 @@ class Row:
         protocol: such as ``gray`` or ``color``.
         quality: JPEG quality factor.
         model: what restored the image, or ``JPEG`` for the image without restoration.
-        bpp: size of the JPEG in bits per pixel.
+        bpp: size of the JPEG, or of what another codec made, in bits per pixel.
         seconds: time of the restoration; None where it was not measured.
         scores: metric -> value, in the order of the columns.
     """
@@ -71,12 +71,12 @@ def means(rows: Iterable[Row]) -> list[Mean]:
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """By how much a model's scores of one dataset, protocol and quality differ from those of the JPEGs.
+    """By how much a model's scores of one dataset, protocol and quality are better than those of the JPEGs.
 
     Args:
         metric: of the scores.
-        mean: over the images where the difference is finite.
-        worst: of the image for which it is worst.
+        mean: over the images where the gain is finite; negative where the model is worse, see :func:`gain`.
+        worst: of the image that gains least.
     """
 
     dataset: str
@@ -86,6 +86,13 @@ class Gain:
     metric: str
     mean: float
     worst: float
+
+
+def gain(value: float, baseline: float, higher_is_better: bool | None) -> float:
+    """By how much a score is better than that of the JPEG; 0 where they are equal, also where both are infinite."""
+    if value == baseline:
+        return 0.0
+    return value - baseline if higher_is_better else baseline - value
 
 
 def gains(rows: Iterable[Row], metric: str) -> list[Gain]:
@@ -102,10 +109,9 @@ def gains(rows: Iterable[Row], metric: str) -> list[Gain]:
     }
     found: dict[tuple, list[float]] = {}
     for (*place, image, model), value in scores.items():
-        difference = value - scores[*place, image, BASELINE]
-        if model != BASELINE and math.isfinite(difference):
-            found.setdefault((*place, model), []).append(difference)
-    worst = min if metric_of(metric).higher_is_better else max
+        better_by = gain(value, scores[*place, image, BASELINE], metric_of(metric).higher_is_better)
+        if model != BASELINE and math.isfinite(better_by):
+            found.setdefault((*place, model), []).append(better_by)
     return [
         Gain(
             dataset=dataset,
@@ -114,7 +120,7 @@ def gains(rows: Iterable[Row], metric: str) -> list[Gain]:
             model=model,
             metric=metric,
             mean=sum(values) / len(values),
-            worst=worst(values),
+            worst=min(values),
         )
         for (dataset, protocol, quality, model), values in found.items()
     ]

@@ -84,7 +84,7 @@ class Axis:
 
 AXES = {
     "quality": Axis("JPEG quality factor", "quality", "", 0),
-    "bpp": Axis("JPEG size (bits per pixel)", "size", "bpp", 3),
+    "bpp": Axis("coded size (bits per pixel)", "size", "bpp", 3),
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from plotly.offline import get_plotlyjs
 
 from tfar import pixels
-from tfar.evaluation.results import BASELINE, Mean, Row, means
+from tfar.evaluation.results import BASELINE, Mean, Row, gain, means
 from tfar.metrics.catalogue import Metric, metric_of
 from tfar.reports.figures import COLORS, Plot, grouped, plots
 from tfar.reports.html import data_uri, template_text, write_html
@@ -105,24 +105,18 @@ def extremes(rows: Iterable[Row], metric: str, higher_is_better: bool, count: in
     restored = [row for row in rows if row.model != BASELINE and _place(row) in jpeg]
     found = []
     for group in grouped(restored, "dataset", "protocol", "quality", "model").values():
-        gains = [(_gain(row.scores[metric], jpeg[_place(row)], higher_is_better), row) for row in group]
+        gains = [(gain(row.scores[metric], jpeg[_place(row)], higher_is_better), row) for row in group]
         gains.sort(key=lambda pair: pair[0], reverse=True)
         best = min(count, (len(gains) + 1) // 2)
         worst = min(count, len(gains) - best)
-        found += [Extreme(row, gain, best=True) for gain, row in gains[:best]]
-        found += [Extreme(row, gain, best=False) for gain, row in gains[::-1][:worst]]
+        found += [Extreme(row, better_by, best=True) for better_by, row in gains[:best]]
+        found += [Extreme(row, better_by, best=False) for better_by, row in gains[::-1][:worst]]
     return found
 
 
 def _place(item: Row | Picture) -> tuple:
     """What a row and a picture of the same JPEG have in common."""
     return item.dataset, item.image, item.protocol, item.quality
-
-
-def _gain(value: float, baseline: float, higher_is_better: bool) -> float:
-    if value == baseline:  # also where both are infinite
-        return 0.0
-    return value - baseline if higher_is_better else baseline - value
 
 
 def error_map(original: np.ndarray, restored: np.ndarray) -> np.ndarray:
@@ -302,7 +296,7 @@ def _alt(label: str, picture: Picture) -> str:
     if label == ORIGINAL:
         return f"{picture.image}, the original"
     if label == BASELINE:
-        return f"{picture.image} as a JPEG of quality {picture.quality}"
+        return f"{picture.image} as it was coded: {picture.protocol}, quality {picture.quality}"
     if label.startswith(ERROR):
         return f"{picture.image}: where {label.removeprefix(ERROR)} differs from the original"
     if label.startswith(MASK):

@@ -74,16 +74,21 @@ def markdown_table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> s
 def gains(measured: Sequence[Gain]) -> str:
     """One table of what models gain over the JPEG for each dataset, protocol and metric: Markdown.
 
-    A cell holds the mean over the images, and in brackets that of the image for which it is worst.
+    A cell holds the mean over the images, and in brackets that of the image for which it is worst. Plus is better, also
+    for metrics of which less is better.
     """
     groups: dict[tuple, list[Gain]] = {}
     for gain in measured:
         groups.setdefault((gain.dataset, gain.protocol, gain.metric), []).append(gain)
     return "\n\n".join(
-        f"**{dataset}, {protocol}: {metric_of(metric).heading} over the JPEG's, mean (worst image)**\n\n"
+        f"**{dataset}, {protocol}: {metric_of(metric).heading} {_better(metric)} the JPEG's, mean (worst image)**\n\n"
         + gains_table(group)
         for (dataset, protocol, metric), group in groups.items()
     )
+
+
+def _better(metric: str) -> str:
+    return "below" if metric_of(metric).higher_is_better is False else "over"
 
 
 def gains_table(group: Sequence[Gain]) -> str:
