@@ -3,8 +3,10 @@
     python scripts/measure_consistency.py PHOTOS --preset general region-aware-q10 --quality 10 40 --weights WEIGHTS
     python scripts/measure_consistency.py LIVE1 --preset region-aware-q10 --layer base --ensemble --protocol gray
 
-Every image is coded (color: 4:2:0) and restored; the means of the scores are printed without and with consistency, and
-what it changed; with ``--ensemble`` in a second row for each, of the mean of the image in all 8 positions.
+Every image is coded (color: 4:2:0) and restored by what restores it for ``tfar restore``: on CPUs LiteRT, with weights
+in 8 bits where the processor is faster with them (``tfar evaluate`` takes float32). The means of the scores are printed
+without and with consistency, and what it changed; with ``--ensemble`` in a second row for each, of the mean of the
+image in all 8 positions.
 """
 
 import argparse
