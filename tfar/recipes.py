@@ -264,8 +264,8 @@ def for_cpus(recipe: Recipe, *, weight_decay: float = 0.0) -> Recipe:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Mask:
-    """Where L_T is taken: parameters of :class:`tfar.models.region_aware.OrientationDiversityMask`, and in ``damage``
-    the points of :class:`tfar.models.region_aware.DamageShare`, with which the mask is multiplied, or none.
+    """Where L_T is taken: parameters of :class:`tfar.models.region_mask.OrientationDiversityMask`, and in ``damage``
+    the points of :class:`tfar.models.region_mask.DamageShare`, with which the mask is multiplied, or none.
     """
 
     threshold: int = 5

@@ -8,7 +8,8 @@ from tfar.errors import TfarError
 from tfar.export.mobile_gpu import mobile_gpu_form
 from tfar.models.argan import unet_generator
 from tfar.models.galteri import galteri_generator
-from tfar.models.region_aware import OrientationDiversityMask, edge_cnn, region_aware, texture_generator
+from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
+from tfar.models.region_mask import OrientationDiversityMask
 from tfar.recipes import Mask
 
 NETWORKS = {

@@ -12,7 +12,7 @@ from keras import layers, ops
 from tfar import pixels
 from tfar.errors import TfarError
 from tfar.models.blocks import LEAKY_SLOPE, DepthToSpace, ReflectToMultiple, ReplicatePad, SpaceToDepth
-from tfar.models.region_aware import OrientationDiversityMask
+from tfar.models.region_mask import OrientationDiversityMask
 
 STEEP = 1e4  # slope of what stands for a comparison
 

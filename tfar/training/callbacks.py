@@ -7,6 +7,7 @@ import csv
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     the last step of an epoch did to the networks shows in the validation, before a checkpoint is written.
     """
 
-    def __init__(self, run):
+    def __init__(self, run: Any):
         super().__init__()
         self.run = run
         self.epoch = 0
@@ -70,7 +71,7 @@ class StopAfter(keras.callbacks.Callback):
 class Checkpoint(keras.callbacks.Callback):
     """Writes a checkpoint after every epoch, and ``best.weights.h5`` when the monitored figure has improved."""
 
-    def __init__(self, run):
+    def __init__(self, run: Any):
         super().__init__()
         self.run = run
         self.best = run.best_value()
@@ -92,7 +93,7 @@ class EpochLog(keras.callbacks.Callback):
     ``cpu_seconds`` is the CPU time of all threads during the steps of the epoch, without its validation.
     """
 
-    def __init__(self, run, validation: tuple[dict[str, np.ndarray], np.ndarray]):
+    def __init__(self, run: Any, validation: tuple[dict[str, np.ndarray], np.ndarray]):
         super().__init__()
         self.run = run
         self.file = run.folder / "log.csv"
