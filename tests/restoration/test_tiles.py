@@ -80,7 +80,8 @@ def test_the_limit_of_a_control_group_counts(monkeypatch, tmp_path):
     machine = free_memory()
     assert machine > 10**8
     (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("400\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 300\nactive_file 100\n")
     assert abs(free_memory() - machine) < machine / 2
     (tmp_path / "memory.max").write_text("1000\n")
     assert free_memory() == 600

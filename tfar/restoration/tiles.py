@@ -124,10 +124,15 @@ def side_that_fits(pixel_bytes: int, most: int) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: of the machine, and of its control group where that has a limit."""
+    """Bytes that this process may still take: of the machine, and of its control group where that has a limit.
+
+    Pages of files that were not used lately count as free: the system gives them up for whoever asks.
+    """
     free = psutil.virtual_memory().available
     try:
-        limit, taken = ((CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        names = ("memory.max", "memory.current", "memory.stat")
+        limit, taken, stat = ((CONTROL_GROUP / name).read_text().strip() for name in names)
     except OSError:
         return free
-    return free if limit == "max" else min(free, max(int(limit) - int(taken), 0))
+    given_up = int(dict(line.split() for line in stat.splitlines())["inactive_file"])
+    return free if limit == "max" else min(free, max(int(limit) - int(taken) + given_up, 0))
