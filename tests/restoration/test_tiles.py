@@ -8,8 +8,8 @@ from tfar.restoration import tiles
 from tfar.restoration.tiles import ALIGN, MARGIN, SMALLEST, Noise, cut, free_memory, side_that_fits, turned, turned_back
 
 
-@pytest.mark.parametrize("side", [256, 300, 512, 704])
-@pytest.mark.parametrize("size", [(1, 1), (256, 255), (257, 900), (1111, 64), (701, 1410)], ids=str)
+@pytest.mark.parametrize("side", [SMALLEST, 364, 512, 704])
+@pytest.mark.parametrize("size", [(1, 1), (320, 319), (321, 900), (1111, 64), (701, 1410)], ids=str)
 def test_tiles_keep_every_pixel_once_and_see_its_margin(size, side):
     kept = np.zeros(size, int)
     found = list(tiles.tiles(*size, side))
@@ -37,25 +37,31 @@ def test_tiles_are_no_larger_than_their_number_asks_for(size):
         assert len(list(tiles.tiles(size, 8, shorter))) > len(found)
 
 
+@pytest.mark.parametrize("size", range(1000, 1064, 7))
+def test_the_smallest_tiles_are_128_pixels_apart_at_least(size):
+    starts = [tile.seen[0].start for tile in tiles.tiles(size, 8, SMALLEST)]
+    assert min(np.diff(starts[:-1])) >= 128  # the last one lies where the image ends
+
+
 def test_the_parts_of_an_extended_image():
-    image = np.random.default_rng(0).integers(0, 256, (300, 280, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (400, 380, 3), dtype=np.uint8)
     extended = np.pad(image, ((5, 0), (2, 0), (0, 0)), mode="reflect")
-    for tile in tiles.tiles(305, 282, 256):
+    for tile in tiles.tiles(405, 382, SMALLEST):
         np.testing.assert_array_equal(cut(image, tile, (5, 2)), extended[tile.seen])
-    [tile] = tiles.tiles(6, 1, 256)
+    [tile] = tiles.tiles(6, 1, SMALLEST)
     assert (cut(image[:1, :1], tile, (5, 0)) == image[:1, :1]).all()
 
 
-@pytest.mark.parametrize("size", [(301, 450), (256, 257), (7, 1), (1001, 300)])
+@pytest.mark.parametrize("size", [(401, 550), (320, 321), (7, 1), (1001, 400)])
 def test_noise_in_parts_is_the_noise_of_the_whole_image(size):
     whole = draw_noise(np.random.default_rng(5), 1, *size)[0]
     noise = Noise(5, size[1])
-    for tile in tiles.tiles(*size, 256):
+    for tile in tiles.tiles(*size, SMALLEST):
         top, left = (seen.start // 2 for seen in tile.seen)
         part = noise.cut(tile)
         assert part.shape[:2] == tuple(-(-(seen.stop - seen.start) // 2) for seen in tile.seen)
         np.testing.assert_array_equal(part, whole[top : top + part.shape[0], left : left + part.shape[1]])
-    assert noise._rows.nbytes <= 4 * 128 * whole.shape[1]
+    assert noise._rows.nbytes <= 4 * SMALLEST // 2 * whole.shape[1]
 
 
 def test_the_eight_ways():

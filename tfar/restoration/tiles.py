@@ -13,7 +13,7 @@ import psutil
 
 ALIGN = 64  # pixels: a multiple of the JPEG's block and of the stride of every network
 MARGIN = 64  # pixels around it on which what is kept may depend; see docs/restore.md for what lies beyond
-SMALLEST = 2 * (MARGIN + ALIGN)  # side of the smallest tile that is worth its margins
+SMALLEST = 2 * MARGIN + 3 * ALIGN  # side of the smallest tile; of a smaller one the step would be `ALIGN` at most sizes
 LARGEST = 1536  # larger tiles have little less margin in proportion
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # of Linux, version 2; in a container its own
 
