@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import re
+import shutil
 import tarfile
 import threading
 
@@ -269,6 +270,37 @@ def test_works_offline_from_any_static_server(page, single_model, tmp_path):
         restored = np.asarray(download(browser, tmp_path, card))
     expected = Restorer(single_model)(np.asarray(Image.open(tmp_path / "photo.jpg")))
     assert largest_difference(restored[:, :-16], expected[:, :-16]) <= 1
+
+
+def is_kept(browser, name):
+    return browser.execute_async_script("caches.match(arguments[0]).then((kept) => arguments[1](!!kept))", name)
+
+
+@pytest.mark.parametrize("bytes_granted", [1, 1_000_000], ids=["nothing", "all but the runtime"])
+def test_works_where_the_browser_grants_little_storage(page, tmp_path, bytes_granted):
+    Image.fromarray(PHOTO[:60, :80]).save(tmp_path / "photo.jpg")
+    with serving(plain_server(page)) as address, headless_chromium(tmp_path, "800,700") as browser:
+        quota = {"origin": address.strip("/"), "quotaSize": bytes_granted}
+        browser.execute_cdp_cmd("Storage.overrideQuotaForOrigin", quota)
+        open_page(browser, address)
+        assert one(browser, "#status").text == "Ready."
+        assert is_kept(browser, "page.js") == (bytes_granted > 1)
+        assert not is_kept(browser, "vendor/litert_wasm_internal.wasm")
+        [card] = restore(browser, tmp_path / "photo.jpg")
+        assert card.get_attribute("data-state") == "done"
+
+
+def test_says_that_it_works_offline_once_it_does(page, tmp_path):
+    late = shutil.copytree(page, tmp_path / "late")
+    script = (page / "sw.js").read_text(encoding="utf-8")
+    claim = "self.clients.claim()"
+    later = script.replace(claim, f"new Promise((done) => setTimeout(done, 2000)).then(() => {claim})")
+    assert later != script
+    (late / "sw.js").write_text(later, encoding="utf-8")
+    with serving(plain_server(late)) as address, headless_chromium(tmp_path, "800,700") as browser:
+        open_page(browser, address)
+        assert one(browser, "#status").text == "Ready. Works offline from now on."
+        assert is_kept(browser, "model.tflite") and is_kept(browser, "vendor/litert_wasm_internal.wasm")
 
 
 PHOTOGRAPHS = {  # file -> pixels, and options of the JPEG

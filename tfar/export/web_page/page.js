@@ -1,6 +1,7 @@
 "use strict";
 // Takes files, has the worker restore them, and shows each beside its JPEG.
 
+const PATIENCE = 10_000; // milliseconds for the service worker to take the page over
 const one = (selector, within = document) => within.querySelector(selector);
 const cards = new Map(); // of the files, by id
 let worker;
@@ -11,12 +12,24 @@ function say(text, wrong = false) {
   one("#status").classList.toggle("wrong", wrong);
 }
 
+/** Wait until the service worker keeps what this page loads, or is known not to: it could not be installed. */
+async function keeping() {
+  if (!("serviceWorker" in navigator && window.isSecureContext)) return;
+  const registration = await navigator.serviceWorker.register("sw.js");
+  const {installing, waiting, active} = registration;
+  if (navigator.serviceWorker.controller || active?.state === "activated") return; // the second: reloaded past it
+  const worker = installing ?? waiting ?? active;
+  await new Promise((resolve) => {
+    navigator.serviceWorker.addEventListener("controllerchange", resolve, {once: true});
+    worker?.addEventListener("statechange", () => worker.state === "redundant" && resolve());
+    setTimeout(resolve, worker ? PATIENCE : 0);
+  });
+}
+
 /** Start the worker, after what keeps its files for the time without a network. */
 async function start() {
   const base = new URL("./", location.href).href;
-  if ("serviceWorker" in navigator && window.isSecureContext) {
-    await navigator.serviceWorker.register("sw.js").then(() => navigator.serviceWorker.ready).catch(() => {});
-  }
+  await keeping().catch(() => {});
   // From a blob, since only such a worker is under the page's own Content-Security-Policy.
   const script = new Blob([`importScripts(${JSON.stringify(`${base}worker.js`)});`], {type: "text/javascript"});
   worker = new Worker(URL.createObjectURL(script));
@@ -33,7 +46,7 @@ function receive(message) {
     say(`The network could not be started: ${message.failed}`, true);
   } else if (message.ready) {
     document.documentElement.dataset.threads = message.threads;
-    say(cards.size ? "" : "Ready. Works offline from now on.");
+    say(cards.size ? "" : message.kept ? "Ready. Works offline from now on." : "Ready.");
   } else if (message.error) {
     fail(cards.get(message.id), message.error);
   } else if (message.png) {

@@ -17,14 +17,23 @@ self.addEventListener("fetch", (event) => {
 });
 
 async function answered(request) {
-  const cache = await caches.open(NAME);
+  let response;
   try {
-    const response = await fetch(request);
-    if (response.ok) await cache.put(request, response.clone());
-    return response;
+    response = await fetch(request);
   } catch (error) {
-    const kept = await cache.match(request);
+    const kept = await caches.match(request).catch(() => null);
     if (kept) return kept;
     throw error;
+  }
+  if (response.ok) await keep(request, response.clone());
+  return response;
+}
+
+/** Keep an answer, where the browser grants the storage. */
+async function keep(request, response) {
+  try {
+    await (await caches.open(NAME)).put(request, response);
+  } catch {
+    // The page works without, but not offline.
   }
 }

@@ -1,8 +1,9 @@
 "use strict";
 // Restores the JPEGs that the page sends, one after the other, beside the page so that it stays alive.
 //
-// The first message is {base}, the address of the page; its answer is {ready, threads} or {failed}. Every other is
-// {id, file}; its answers are {id, done, total} after each tile, then {id, png, width, height} or {id, error}.
+// The first message is {base}, the address of the page; its answer is {ready, threads, kept}, where `kept` tells whether
+// all that was loaded is kept for the time without a network, or {failed}. Every other is {id, file}; its answers are
+// {id, done, total} after each tile, then {id, png, width, height} or {id, error}.
 
 let engine;
 let queue = Promise.resolve();
@@ -11,7 +12,7 @@ self.onmessage = ({data}) => {
   if (data.base) {
     engine = started(data.base);
     engine.then(
-      ({threads}) => self.postMessage({ready: true, threads}),
+      ({threads, kept}) => self.postMessage({ready: true, threads, kept}),
       (error) => self.postMessage({failed: explained(error)}),
     );
     return;
@@ -33,7 +34,8 @@ function explained(error) {
 
 /** Load the runtime and the network. */
 async function started(base) {
-  importScripts(`${base}tiles.js`, `${base}files.js`, `${base}vendor/litert.js`);
+  const scripts = [`${base}tiles.js`, `${base}files.js`, `${base}vendor/litert.js`];
+  importScripts(...scripts);
   const settings = await (await fetch(`${base}settings.json`)).json();
   const relaxed = await LiteRT.supportsFeature("relaxedSimd");
   const threads = self.crossOriginIsolated && relaxed ? Math.min(navigator.hardwareConcurrency, 8) : 1;
@@ -42,8 +44,19 @@ async function started(base) {
   self.Module = {locateFile: (name) => `${base}vendor/${name}`, mainScriptUrlOrBlob: script}; // read by LiteRT
   await LiteRT.loadLiteRt(script, {threads: threads > 1});
   const options = {accelerator: "wasm", cpuOptions: {numThreads: threads}};
-  const model = await LiteRT.loadAndCompile(`${base}model.tflite`, options);
-  return {model, threads, ...settings};
+  const network = `${base}model.tflite`;
+  const model = await LiteRT.loadAndCompile(network, options);
+  const loaded = [base, ...scripts, `${base}settings.json`, script, script.replace(/js$/, "wasm"), network];
+  return {model, threads, kept: await areKept(loaded), ...settings};
+}
+
+/** Whether all of these addresses are in a cache; a browser may refuse to have any. */
+async function areKept(addresses) {
+  try {
+    return (await Promise.all(addresses.map((address) => caches.match(address)))).every(Boolean);
+  } catch {
+    return false;
+  }
 }
 
 /** Restore a JPEG; calls `progress` with the number of tiles that are done and of all. */
