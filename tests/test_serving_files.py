@@ -4,6 +4,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from helpers import ROOT
 
+from tfar.export.saved_model import MEGAPIXELS
+
 FOLDER = ROOT / "docs" / "serving"
 BATCHING = {  # fields of BatchingParameters in TF Serving's session_bundle_config.proto, of which Python has no module
     "max_batch_size": "Int64Value",
@@ -65,6 +67,18 @@ def test_compose():
     assert "--enable_batching" in service["command"]
     assert service["ports"] == ["8500:8500", "8501:8501"]
     assert service["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+
+
+def test_the_memory_that_docs_deploy_asks_for():
+    yaml = pytest.importorskip("yaml", reason="needs pyyaml")
+    batching = text_format.Parse((FOLDER / "batching.config").read_text(), batching_parameters())
+    needed = 0.9 + 0.6 * MEGAPIXELS * batching.num_batch_threads.value  # GB
+    [service] = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"].values()
+    deployment, _ = yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text())
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    limit = container["resources"]["limits"]["memory"]
+    assert limit == service["mem_limit"].upper() + "i"
+    assert int(limit.removesuffix("Gi")) > needed
 
 
 def test_the_image_and_its_deployment():
