@@ -5,29 +5,99 @@
  * Read the header of a JPEG.
  *
  * @param {Uint8Array} bytes of the file.
- * @return {{gray: boolean, profile: Uint8Array | null}} whether it has luma only, and its ICC color profile; null
- *     instead where the file is no JPEG.
+ * @return {{gray: boolean, profile: Uint8Array | null, orientation: number}} whether it has luma only, its ICC color
+ *     profile, and how it stores the picture: EXIF's 1 (upright) to 8; null instead where the file is no JPEG.
  */
 function jpegHeader(bytes) {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return null;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const parts = [];
-  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff; ) {
-    const marker = bytes[at + 1];
-    if (marker === 0xff) {
+  let orientation;
+  for (const {marker, content} of segments(bytes)) {
+    if (marker === 0xe2 && starts(content, "ICC_PROFILE\0")) parts[content[12]] = content.subarray(14);
+    if (isExif(marker, content)) orientation ??= exifOrientation(content);
+    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    if (isFrame) {
+      const profile = parts.length ? joined(Object.values(parts)) : null;
+      return {gray: content[5] === 1, profile, orientation: orientation ?? 1};
+    }
+  }
+  return null;
+}
+
+/** The segments of a JPEG before its first scan; contents are views of its bytes. */
+function* segments(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; ) {
+    if (bytes[at + 1] === 0xff) {
       at += 1; // a fill byte
       continue;
     }
     const size = view.getUint16(at + 2);
-    const content = bytes.subarray(at + 4, at + 2 + size);
-    if (marker === 0xe2 && String.fromCharCode(...content.subarray(0, 12)) === "ICC_PROFILE\0") {
-      parts[content[12]] = content.subarray(14);
-    }
-    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (isFrame) return {gray: content[5] === 1, profile: parts.length ? joined(Object.values(parts)) : null};
+    yield {marker: bytes[at + 1], content: bytes.subarray(at + 4, at + 2 + size)};
     at += 2 + size;
   }
-  return null;
+}
+
+function starts(content, text) {
+  return String.fromCharCode(...content.subarray(0, text.length)) === text;
+}
+
+function isExif(marker, content) {
+  return marker === 0xe1 && starts(content, "Exif\0\0");
+}
+
+/** The orientation in a segment with EXIF; 1 where there is none that can be read. */
+function exifOrientation(content) {
+  try {
+    const tiff = new DataView(content.buffer, content.byteOffset + 6, content.length - 6);
+    const little = tiff.getUint16(0) === 0x4949;
+    const directory = tiff.getUint32(4, little);
+    for (let i = 0; i < tiff.getUint16(directory, little); i++) {
+      const entry = directory + 2 + 12 * i;
+      if (tiff.getUint16(entry, little) !== 0x0112) continue;
+      const value = tiff.getUint16(entry + 8, little);
+      return value >= 1 && value <= 8 ? value : 1;
+    }
+  } catch {
+    // damaged: it ends early
+  }
+  return 1;
+}
+
+/** A copy of a JPEG without EXIF, which browsers decode as it is stored. */
+function withoutExif(bytes) {
+  const copy = bytes.slice();
+  for (const {marker, content} of segments(copy)) if (isExif(marker, content)) content[0] = 0; // unknown from now on
+  return copy;
+}
+
+/**
+ * Turn an image as EXIF says.
+ *
+ * @param {Uint8Array} pixels as stored, row by row.
+ * @param {number} width as stored.
+ * @param {number} height as stored.
+ * @param {number} channels
+ * @param {number} orientation how the picture is stored: EXIF's 1 (upright) to 8.
+ * @return {{pixels: Uint8Array, width: number, height: number}} the upright image.
+ */
+function upright(pixels, width, height, channels, orientation) {
+  if (orientation === 1) return {pixels, width, height};
+  const sideways = orientation >= 5;
+  const [columnsReversed, rowsReversed] = [[2, 3, 7, 8], [3, 4, 6, 7]].map((those) => those.includes(orientation));
+  const size = sideways ? {width: height, height: width} : {width, height};
+  const turned = new Uint8Array(pixels.length);
+  let to = 0;
+  for (let y = 0; y < size.height; y++) {
+    for (let x = 0; x < size.width; x++) {
+      const [along, down] = sideways ? [y, x] : [x, y];
+      const row = rowsReversed ? height - 1 - down : down;
+      const column = columnsReversed ? width - 1 - along : along;
+      const from = channels * (row * width + column);
+      for (let i = 0; i < channels; i++) turned[to++] = pixels[from + i];
+    }
+  }
+  return {pixels: turned, ...size};
 }
 
 /**

@@ -61,10 +61,11 @@ async function areKept(addresses) {
 
 /** Restore a JPEG; calls `progress` with the number of tiles that are done and of all. */
 async function restored(file, progress) {
-  const header = jpegHeader(new Uint8Array(await file.arrayBuffer()));
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const header = jpegHeader(bytes);
   if (!header) throw new Error("This is not a JPEG file.");
   const {model, tile, margin, noise} = await engine;
-  const image = await decoded(file);
+  const image = await decoded(bytes);
   const {width, height} = image;
   const source = new OffscreenCanvas(width, height).getContext("2d", {alpha: false, willReadFrequently: true});
   source.drawImage(image, 0, 0);
@@ -92,13 +93,15 @@ async function restored(file, progress) {
       progress(++done, total);
     }
   }
-  return {png: await pngFile(result, width, channels, header.profile), width, height};
+  const shown = upright(result, width, height, channels, header.orientation);
+  const png = await pngFile(shown.pixels, shown.width, channels, header.profile);
+  return {png, width: shown.width, height: shown.height};
 }
 
-/** The pixels as the file has them, upright, not converted to another color space. */
-async function decoded(file) {
+/** The pixels as the file has them: on the grid of the JPEG, so not turned, and in its color space. */
+async function decoded(bytes) {
   try {
-    return await createImageBitmap(file, {colorSpaceConversion: "none", imageOrientation: "from-image"});
+    return await createImageBitmap(new Blob([withoutExif(bytes)]), {colorSpaceConversion: "none"});
   } catch {
     throw new Error("This browser cannot decode the file: it is damaged, or too large.");
   }
