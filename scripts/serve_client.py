@@ -33,6 +33,7 @@ from tfar.restoration.files import Job, Outcome
 from tfar.terminal import print_error
 
 START = 10.0  # seconds for the server to take a connection
+TURNED_BACK = {6: 8, 8: 6}  # EXIF orientations that undo others; the rest undo themselves
 
 
 class RequestFailed(TfarError):
@@ -179,25 +180,34 @@ def _by_pixels(server, content: bytes, dials: dict[str, float]) -> Picture | str
     try:
         picture = read_pictures(content)[0]
         colors = picture.pixels if picture.pixels.ndim == 3 else np.dstack([picture.pixels] * 3)
-        given = {"image": colors[None]} | {name: np.float32([value]) for name, value in dials.items()}
-        return _with_pixels(picture, Image.fromarray(server.predict("dials", given)["restored"][0]))
+        stored = _turned(colors, TURNED_BACK.get(picture.orientation, picture.orientation))  # on the grid of its JPEG
+        given = {"image": stored[None]} | {name: np.float32([value]) for name, value in dials.items()}
+        return _with_pixels(picture, server.predict("dials", given)["restored"][0])
     except (ImageError, RequestFailed) as error:
         return _reason(error)
 
 
 def _upright(restored: bytes, content: bytes) -> Picture | str:
-    """The picture of a restored PNG file, turned as the EXIF orientation of the file that it was made of says."""
+    """The picture of a restored PNG file, with what the file that it was made of says."""
     try:
-        picture, image = read_pictures(content)[0], Image.fromarray(read_image(restored))
-        image.getexif()[ExifTags.Base.Orientation] = picture.orientation
-        return _with_pixels(picture, ImageOps.exif_transpose(image))
+        return _with_pixels(read_pictures(content)[0], read_image(restored))
     except ImageError as error:
         return _reason(error)
 
 
-def _with_pixels(picture: Picture, restored: Image.Image) -> Picture:
-    """A picture whose colors are others; a gray one gets the mean of the three, as by ``tfar.Restorer``."""
-    colors = np.asarray(restored)
+def _turned(colors: np.ndarray, orientation: int) -> np.ndarray:
+    """Colors ``(H, W, 3)``, turned and mirrored as an EXIF orientation says."""
+    image = Image.fromarray(colors)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _with_pixels(picture: Picture, restored: np.ndarray) -> Picture:
+    """A picture whose colors are others, as its file stores them, not turned.
+
+    A gray one gets the mean of the three, as by ``tfar.Restorer``.
+    """
+    colors = _turned(restored, picture.orientation)
     if picture.pixels.ndim == 2:
         colors = np.uint8(np.rint(colors.mean(axis=2)))
     if colors.shape != picture.pixels.shape:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import serve_client
 from helpers import files_below, largest_difference
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 from skimage import data
 
 from tfar import cli
@@ -87,18 +87,29 @@ def test_files_are_restored_and_those_that_cannot_be_are_named(client, address, 
 
 
 def test_dials(client, address, photos, tmp_path, fused_model):
-    file = photos / "turned.jpg"
-    upright = read_pictures(file)[0].pixels
+    file = photos / "color.jpg"
     for dials in ({"texture": 0.0}, {"texture": 0.25, "strength": 0.5}):
         target, options = tmp_path / "out.png", [f"--{name}={value}" for name, value in dials.items()]
         assert client(file, target, *address, *options, "--overwrite")[0] == 0
         restored = read_pictures(target)[0].pixels
-        assert largest_difference(restored, Restorer(fused_model, **dials)(upright)) <= 1
-    assert largest_difference(restored, Restorer(fused_model)(upright)) > 1
+        assert largest_difference(restored, Restorer(fused_model, **dials)(stored(file))) <= 1
+    assert largest_difference(restored, Restorer(fused_model)(stored(file))) > 1
     code, _, err = client(photos / "sub", photos / "broken.jpg", tmp_path / "out", *address, "--texture=1")
     assert (code, len(err)) == (2, 1)
     assert f"{photos / 'broken.jpg'}: cut short, its data end early" in err[0]
     assert Image.open(tmp_path / "out" / "sub" / "gray.png").mode == "L"
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_turned_pictures_are_restored_on_the_grid_of_their_jpegs(client, addresses, tmp_path, fused_model, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PHOTO[:61, :87]).save(tmp_path / "turned.jpg", quality=20, exif=exif)
+    assert client(tmp_path / "turned.jpg", tmp_path / "out.png", *addresses["grpc"], "--texture=0.5")[0] == 0
+    on_grid = Image.fromarray(Restorer(fused_model, texture=0.5)(stored(tmp_path / "turned.jpg")))
+    on_grid.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(on_grid))
+    assert largest_difference(read_pictures(tmp_path / "out.png")[0].pixels, expected) <= 1
 
 
 def test_what_the_server_says_is_told_of_each_file(client, address, photos, tmp_path):
