@@ -160,6 +160,14 @@ def test_a_turned_jpeg_is_restored_on_its_grid(opened, folder, single_model, tmp
     assert largest_difference(restored[inner], expected[inner]) <= 1
 
 
+def test_a_cmyk_jpeg_becomes_an_rgb_png_without_its_profile(opened, folder, tmp_path):
+    image = Image.fromarray(PHOTO[:80, :100]).convert("CMYK")
+    image.save(tmp_path / "inks.jpg", quality=90, icc_profile=PROFILE)
+    [card] = restore(opened, tmp_path / "inks.jpg")
+    png = download(opened, folder, card)
+    assert (png.mode, png.size, png.info.get("icc_profile")) == ("RGB", (100, 80), None)
+
+
 def test_damaged_exif_is_none(opened, tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = 6

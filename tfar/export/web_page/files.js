@@ -6,7 +6,8 @@
  *
  * @param {Uint8Array} bytes of the file.
  * @return {{gray: boolean, profile: Uint8Array | null, orientation: number}} whether it has luma only, its ICC color
- *     profile, and how it stores the picture: EXIF's 1 (upright) to 8; null instead where the file is no JPEG.
+ *     profile if that is one of gray or RGB, and how it stores the picture: EXIF's 1 (upright) to 8; null instead where
+ *     the file is no JPEG.
  */
 function jpegHeader(bytes) {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return null;
@@ -17,7 +18,8 @@ function jpegHeader(bytes) {
     if (isExif(marker, content)) orientation ??= exifOrientation(content);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) {
-      const profile = parts.length ? joined(Object.values(parts)) : null;
+      const isInks = content[5] === 4; // CMYK, which browsers decode to RGB
+      const profile = parts.length && !isInks ? joined(Object.values(parts)) : null;
       return {gray: content[5] === 1, profile, orientation: orientation ?? 1};
     }
   }
