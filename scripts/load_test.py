@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 from PIL import Image
 from random_photographs import jpegs
-from serve_client import RequestFailed, add_server, connect, restore_bytes
+from serve_client import add_server, connect, restore_bytes
 
 from tfar.cli import exit_code
 from tfar.commands.arguments import positive, positive_number, share
@@ -99,7 +99,7 @@ def client(server, choices, options, seed: int, end: float, tally: Tally, lock: 
         start = time.monotonic()
         try:
             replies, failures = restore_bytes(server, [sample.content for sample in sent]), []
-        except RequestFailed as error:
+        except TfarError as error:
             replies, failures = [], [str(error)]
         seconds = time.monotonic() - start
         wrong = sum(not sample.is_answered_by(*reply) for sample, reply in zip(sent, replies))
@@ -132,6 +132,8 @@ def load(server, choices, options, process: psutil.Process | None) -> tuple[Tall
 
 def report(tally: Tally, memory: list[float], options) -> list[str]:
     """Print what was found; what is wrong with it."""
+    if not tally.seconds:
+        return ["no request was made"]
     percentiles = np.percentile(tally.seconds, [50, 90, 99, 100])
     print("| clients | requests | files | damaged | failed | wrong | p50, s | p90, s | p99, s | longest, s |")
     print("| ---: |" + " ---: |" * 9)

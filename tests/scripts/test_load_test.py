@@ -4,6 +4,7 @@ import load_test
 import numpy as np
 import pytest
 from load_test import Tally
+from serve_client import RequestFailed
 
 from tfar.errors import TfarError
 
@@ -32,7 +33,11 @@ def swapped(found):
 
 
 def refused(found):
-    raise load_test.RequestFailed("too much")
+    raise RequestFailed("too much")
+
+
+def gone(found):
+    raise TfarError("cannot be reached")
 
 
 def darker(found):
@@ -66,6 +71,7 @@ def test_nothing_is_lost(options, capsys):
         (darker, "replies were wrong"),
         (silent, "replies were wrong"),
         (refused, "requests failed, such as: too much"),
+        (gone, "requests failed, such as: cannot be reached"),
     ],
 )
 def test_what_goes_wrong_is_seen(options, monkeypatch, capsys, bad, fault):
@@ -81,6 +87,10 @@ def test_files_that_are_answered_wrongly_when_sent_alone(options, monkeypatch):
     monkeypatch.setattr(load_test, "connect", lambda options: Broken(connect(options), 1, silent))
     with pytest.raises(TfarError, match="a damaged file was restored"):
         load_test.run(options)
+
+
+def test_no_request_is_a_fault(options):
+    assert load_test.report(Tally(), [100.0], options) == ["no request was made"]
 
 
 def test_percentiles_and_memory_by_hand(options, capsys):
