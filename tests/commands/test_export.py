@@ -79,6 +79,22 @@ def test_versions_of_a_saved_model_lie_beside_each_other(run, refused, single_fi
         assert restore(image_bytes=content)["error"].numpy().tolist() == [error]
 
 
+@pytest.mark.parametrize("option", ["--overwrite", "--format=saved-model"])
+def test_versions_are_not_replaced_by_a_saved_model(refused, single_file, tmp_path, option):
+    for version in ("10", "9"):
+        (tmp_path / "saved_model" / version).mkdir(parents=True)
+    line = refused("export", tmp_path, "--preset", single_file, option)
+    assert line == f"tfar: {tmp_path}/saved_model: holds versions 9, 10; name one with --version"
+    assert sorted(path.name for path in (tmp_path / "saved_model").iterdir()) == ["10", "9"]
+
+
+def test_a_version_does_not_lie_in_a_saved_model(refused, single_file, tmp_path):
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "saved_model.pb").write_bytes(b"")
+    line = refused("export", tmp_path, "--preset", single_file, "--format", "saved-model", "--version", "1")
+    assert line == f"tfar: {tmp_path}/saved_model: is a SavedModel without versions; export those into another folder"
+
+
 @pytest.mark.parametrize("name", ["saved_model", "model.tflite"])
 def test_what_is_there_is_not_replaced_unasked(run, refused, single_file, tmp_path, name):
     (tmp_path / name).mkdir()

@@ -96,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
         "onnx": folder / "model.onnx",
     }
     written = [target for name, target in targets.items() if name in options.format]
+    if "saved-model" in options.format:
+        _check_versions(folder / "saved_model", options.version)
     _check(options, written)
     backend.start()
     from tfar.export.saved_model import MEGAPIXELS, export_saved_model
@@ -160,6 +162,15 @@ def _about(preset: str, output: str) -> dict[str, Any]:
         "licence": LICENCE if preset in presets.names() else None,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _check_versions(folder: Path, version: int | None):
+    """Raise where a SavedModel would take the place of versions of one, or a version would lie in a SavedModel."""
+    versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+    if versions and not version:
+        raise TfarError(f"{folder}: holds versions {', '.join(map(str, versions))}; name one with --version")
+    if version and (folder / "saved_model.pb").exists():
+        raise TfarError(f"{folder}: is a SavedModel without versions; export those into another folder")
 
 
 def _check(options: argparse.Namespace, written: list[Path]):
