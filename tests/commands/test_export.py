@@ -151,6 +151,28 @@ def test_a_page_is_served_until_ctrl_c(run, single_file, tmp_path, monkeypatch, 
     assert seen == [("same-origin", True)]
     settings = json.loads((tmp_path / "web/settings.json").read_text())
     assert (settings["name"], settings["tile"]) == (single_file.stem, 96)
+    written = (tmp_path / "web/model.tflite").stat().st_mtime_ns
+    code, out, _ = run("export", tmp_path, "--preset", single_file, "--format", "web", "--serve", port)
+    as_it_is = f"{tmp_path}/web: is there already; --overwrite replaces it"
+    assert (code, out) == (0, [as_it_is, f"http://localhost:{port}  (Ctrl-C ends)"])
+    assert len(seen) == 2 and (tmp_path / "web/model.tflite").stat().st_mtime_ns == written
+
+
+def test_a_port_that_is_taken_is_found_before_anything_is_written(refused, single_file, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = refused("export", tmp_path, "--preset", single_file, "--format", "web", "--serve", port)
+    assert line.startswith(f"tfar: port {port} of this machine: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", ["0", "70000"])
+def test_no_port(run, single_file, tmp_path, capfd, port):
+    with pytest.raises(SystemExit, match="2"):
+        run("export", tmp_path, "--preset", single_file, "--format", "web", "--serve", port)
+    assert f"expected a port from 1 to 65535, got '{port}'" in capfd.readouterr().err
 
 
 def test_a_page_is_not_computed_in_16_bits(refused, single_file, tmp_path):

@@ -127,6 +127,13 @@ def not_negative(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
 
 
+def port(text: str) -> int:
+    """The number of a port, from 1 to 65535."""
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+
+
 def positive_number(text: str) -> float:
     """A number above 0."""
     return _number(text, lambda value: value > 0, "a number above 0")

@@ -4,11 +4,12 @@ import argparse
 import contextlib
 import tempfile
 import webbrowser
+from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
 
 from tfar import __version__, backend, presets
-from tfar.commands.arguments import add_preset, positive, positive_number
+from tfar.commands.arguments import add_preset, port, positive, positive_number
 from tfar.errors import TfarError
 from tfar.export.onnx import IO, export_onnx
 from tfar.export.tflite import QUANTIZATIONS
@@ -73,10 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser):
     page.add_argument(
         "--serve",
         nargs="?",
-        type=positive,
+        type=port,
         const=PORT,
         metavar="PORT",
-        help=f"open the page in the browser, from http://localhost:{PORT}, until Ctrl-C",
+        help=f"open the page in the browser, from http://localhost:{PORT}, until Ctrl-C; one that is there already,"
+        " as it is",
     )
     exchange = parser.add_argument_group("tflite, onnx")
     exchange.add_argument(
@@ -95,10 +97,26 @@ def run(options: argparse.Namespace) -> int:
         "web": folder / "web",
         "onnx": folder / "model.onnx",
     }
-    written = [target for name, target in targets.items() if name in options.format]
-    if "saved-model" in options.format:
+    as_it_is = options.serve and not options.overwrite and (targets["web"] / "index.html").is_file()
+    written = {name: target for name, target in targets.items() if name in options.format}
+    if as_it_is:
+        written.pop("web", None)
+    if "saved-model" in written:
         _check_versions(folder / "saved_model", options.version)
-    _check(options, written)
+    _check(options, list(written.values()))
+    with server(targets["web"], options.serve) if options.serve else contextlib.nullcontext() as http:
+        if written:
+            _write(options, written)
+            print(*written.values(), sep="\n")
+        if as_it_is:
+            print(f"{targets['web']}: is there already; --overwrite replaces it")
+        if http:
+            _serve(http)
+    return 0
+
+
+def _write(options: argparse.Namespace, targets: dict[str, Path]):
+    """Write a preset to where each format has its target."""
     backend.start()
     from tfar.export.saved_model import MEGAPIXELS, export_saved_model
     from tfar.models import main_output
@@ -108,31 +126,26 @@ def run(options: argparse.Namespace) -> int:
     if output not in model.output:
         raise TfarError(f"{options.preset} is a single network and has no layer {output!r}")
     with tempfile.TemporaryDirectory() as temporary:
-        served = targets["saved-model"] if "saved-model" in options.format else Path(temporary, "saved_model")
+        served = targets.get("saved-model", Path(temporary, "saved_model"))
         limit = options.max_megapixels or MEGAPIXELS
         export_saved_model(model, served, output=output, megapixels=limit, warm_up=bool(options.warm_up))
-        if "tflite" in options.format:
+        if "tflite" in targets:
             _write_tflite(options, model, output, served, targets["tflite"])
-        if "web" in options.format:
+        if "web" in targets:
             how = {"quantize": options.quantize or "dynamic", "tile": options.tile or TILE}
             name = presets.title(presets.model_file(options.preset))
             export_web(served, targets["web"], preset=name, version=__version__, **how)
-        if "onnx" in options.format:
+        if "onnx" in targets:
             export_onnx(served, targets["onnx"], io=options.io or "image")
-    print(*written, sep="\n")
-    if options.serve:
-        _serve(targets["web"], options.serve)
-    return 0
 
 
-def _serve(page: Path, port: int):
+def _serve(http: HTTPServer):
     """Open a page in the browser, and serve it until Ctrl-C."""
-    with server(page, port) as http:
-        address = f"http://localhost:{http.server_port}"
-        print(f"{address}  (Ctrl-C ends)", flush=True)
-        webbrowser.open(address)
-        with contextlib.suppress(KeyboardInterrupt):
-            http.serve_forever()
+    address = f"http://localhost:{http.server_port}"
+    print(f"{address}  (Ctrl-C ends)", flush=True)
+    webbrowser.open(address)
+    with contextlib.suppress(KeyboardInterrupt):
+        http.serve_forever()
 
 
 def _write_tflite(options: argparse.Namespace, model, output: str, served: Path, target: Path):
