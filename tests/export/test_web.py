@@ -219,6 +219,14 @@ def test_what_cannot_be_restored_fails_alone(opened, tmp_path):
         "This browser cannot decode the file: it is damaged, or too large.",
     )
     assert [one(card, ".state").text for card in cards[:3]] == [no_jpeg, undecodable, no_jpeg]
+    told = [one(card, ".told") for card in cards]
+    assert {element.aria_role for element in told} == {"status"}
+    assert [element.get_attribute("textContent") for element in told] == [
+        f"drawing.jpg: {no_jpeg}",
+        f"damaged.jpg: {undecodable}",
+        f"empty.jpg: {no_jpeg}",
+        "whole.jpg is restored.",
+    ]
 
 
 def test_the_divide_is_moved_by_keyboard(opened, tmp_path):

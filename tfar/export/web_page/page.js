@@ -72,10 +72,11 @@ function add(files) {
   if (worker && one("html").dataset.threads) say("");
 }
 
-function fail({element}, text) {
+function fail({file, element}, text) {
   one("progress", element).hidden = true;
   one(".state", element).textContent = text;
   one(".state", element).classList.add("wrong");
+  one(".told", element).textContent = `${file.name}: ${text}`;
   element.dataset.state = "failed";
 }
 
@@ -101,6 +102,7 @@ function show({file, element}, {png, width, height}) {
   one(".wait", element).hidden = true;
   for (const name of [".view", ".download", ".zoom"]) one(name, element).hidden = false;
   one(".zoom input", element).addEventListener("change", (event) => view.classList.toggle("actual", event.target.checked));
+  one(".told", element).textContent = `${file.name} is restored.`;
   element.dataset.state = "done";
   one("#all").hidden = document.querySelectorAll("[data-state=done]").length < 2;
 }
