@@ -46,7 +46,7 @@ class Restorer:
             use of a network by LiteRT converts it, which takes some seconds.
         exact: have LiteRT take the weights in float32 in any case; otherwise it takes them in 8 bits where the
             processor is faster with these (:func:`tfar.restoration.engines.eight_bit_weights`).
-        tile: side of the largest part of an image that is computed at a time, in pixels, at least 256; by default it
+        tile: side of the largest part of an image that is computed at a time, in pixels, at least 320; by default it
             follows from the memory that is free.
 
     Raises:
