@@ -116,11 +116,11 @@ class FileRestorer:
             inspect_picture(picture, data, quality=self.quality, page=page) for page, picture in enumerate(pictures)
         ]
         if not self.force and all(each.untouched for each in found):
-            notes = f"{found[0].advice}; --force restores it"
+            advice = f"{found[0].advice}; --force restores it"
             if job.source in job.targets:
-                return Outcome(job, "skipped", (notes,), found[0].as_dict())
-            said = self._pass_through(job, forms, pictures, data)
-            return Outcome(job, "passed through", (*said, notes), found[0].as_dict())
+                return Outcome(job, "skipped", (advice,), found[0].as_dict())
+            notes = self._pass_through(job, forms, pictures, data)
+            return Outcome(job, "passed through", (*notes, advice), found[0].as_dict())
 
         def step(done: int, total: int):
             check()
