@@ -107,6 +107,8 @@ def run(arguments):
         vgg.save_weights(out / "features.weights.h5")
     (out / "recipe.json").write_text(recipes.to_json(recipe))
     training, held_out = copy_images(arguments.data, out, arguments.megabytes * MEGABYTE - size(out), recipe)
+    if not (training and held_out):
+        raise TfarError(f"{out}: {training} photographs to train on and {held_out} held out; raise --megabytes")
     print(f"{out}: {training} photographs to train on, {held_out} held out, {size(out) / MEGABYTE:.1f} MB")
 
 

@@ -35,6 +35,7 @@ def test_a_folder_of_an_earlier_run_is_one_table_of_this_one(tmp_path):
     for name in ("000000.parquet", "000001.parquet", "mine.txt"):
         (tmp_path / name).write_bytes(b"of before")
     written = Report(Place(str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     written.add(table("a"))
     written.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000.parquet", "mine.txt"]

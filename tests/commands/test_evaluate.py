@@ -155,6 +155,8 @@ def test_evaluate_detections_by_voc_and_without_annotations(run, refused, tmp_pa
     assert (code, err) == (0, []) and line in out
     assert out[-3:-1] == [str(tmp_path / "out" / name) for name in ("detections.md", "detections.json")]
     assert "no results of a detector" in refused("evaluate", "--detections", tmp_path / "voc")
+    again = f"JPEG@10={found / 'mine@10.json'}"
+    assert "results are given twice: JPEG@10" in refused("evaluate", "--detections", found, again)
     assert "originals are needed" in refused("evaluate", "--detections", f"a={found / 'JPEG@10.json'}")
 
 

@@ -153,9 +153,12 @@ def test_a_page_is_served_until_ctrl_c(run, single_file, tmp_path, monkeypatch, 
     assert (settings["name"], settings["tile"]) == (single_file.stem, 96)
     written = (tmp_path / "web/model.tflite").stat().st_mtime_ns
     code, out, _ = run("export", tmp_path, "--preset", single_file, "--format", "web", "--serve", port)
-    as_it_is = f"{tmp_path}/web: is there already; --overwrite replaces it"
+    as_it_is = f"{tmp_path}/web: is there already, and served as it is; --overwrite replaces it"
     assert (code, out) == (0, [as_it_is, f"http://localhost:{port}  (Ctrl-C ends)"])
     assert len(seen) == 2 and (tmp_path / "web/model.tflite").stat().st_mtime_ns == written
+    for other in (["--preset", "tiny"], ["--preset", single_file, "--tile", 96]):
+        code, _, [line] = run("export", tmp_path, *other, "--format", "web", "--serve", port)
+        assert (code, line) == (2, f"tfar: {tmp_path}/web: is there already; --overwrite replaces it")
 
 
 def test_a_port_that_is_taken_is_found_before_anything_is_written(refused, single_file, tmp_path):

@@ -169,10 +169,11 @@ def test_one_odd_file_does_not_end_the_run(restore, tmp_path, monkeypatch):
     assert files_below(tmp_path / "out") == ["a.png", "c.png"]
 
 
-@pytest.mark.parametrize("kind", ["a second picture", "metadata"])
+@pytest.mark.parametrize("kind", ["a second picture", "metadata", "metadata without a sense"])
 def test_what_would_be_lost_is_not_replaced(restore, tmp_path, kind):
-    if kind == "metadata":
-        source = save(tmp_path / "a.jpg", exif=unreadable_exif(3))
+    if kind.startswith("metadata"):
+        exif = unreadable_exif(3) if kind == "metadata" else b"Exif\0\0 what no camera has ever written"
+        source = save(tmp_path / "a.jpg", exif=exif)
         problem = "its metadata cannot be read and would be lost; it is not replaced"
     else:
         pair = [Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)]
@@ -184,6 +185,8 @@ def test_what_would_be_lost_is_not_replaced(restore, tmp_path, kind):
         assert code == 2 and line == f"tfar: {source}: {problem}"
         assert source.read_bytes() == before
     assert restore(source, tmp_path / "out.png")[0] == 0
+    if kind != "a second picture":
+        assert restore(source, "--in-place", "--strip")[0] == 0
 
 
 @pytest.mark.parametrize("kind", ["frames", "16 bits"])

@@ -77,13 +77,15 @@ def test_the_split_is_the_same_for_every_size_of_patches(tmp_path):
     assert not held_out & set(names(training)) and large
 
 
-def test_what_is_large_enough_is_trained_on_when_it_would_all_be_held_out(tmp_path):
-    for name in "abcd":
+@pytest.mark.parametrize("large", [1, 2, 5])
+def test_of_what_is_large_enough_some_are_held_out_and_some_are_not(tmp_path, large):
+    for name in "abcdefgh":
         save(tmp_path / f"{name}.png", COLOR[:20])
-    [held_out] = names(sources.load_split(str(tmp_path), 0.25, 16)[1])
-    save(tmp_path / held_out, COLOR)
-    (training, others), _ = warned(sources.load_split, str(tmp_path), 0.25, 32)
-    assert (names(training), others) == ([held_out], [])
+    (training, held_out), _ = warned(sources.load_split, str(tmp_path), 0.25, 16)
+    for name in names(training)[:large]:
+        save(tmp_path / name, COLOR)
+    (training, held_out), _ = warned(sources.load_split, str(tmp_path), 0.25, 32)
+    assert (len(training), len(held_out)) == {1: (1, 0), 2: (1, 1), 5: (4, 1)}[large]
 
 
 def test_of_many_small_images_the_first_are_named(tmp_path):

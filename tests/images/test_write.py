@@ -197,6 +197,20 @@ def test_an_animation_is_played_as_often_as_before(tmp_path, extension, plays):
     assert read_pictures(tmp_path / f"a{extension}")[0].plays == plays
 
 
+@pytest.mark.parametrize(("given", "plays"), [({}, 1), ({"loop": 0}, 0), ({"loop": 2}, 3)])
+def test_a_gif_is_played_once_and_as_often_again_as_it_says(tmp_path, given, plays):
+    frames = [Image.fromarray(np.roll(COLOR, 9 * i, axis=1)) for i in range(2)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], **given)
+    assert read_pictures(tmp_path / "a.gif")[0].plays == plays
+
+
+def test_an_animation_that_says_nothing_is_played_for_ever(tmp_path):
+    frames = [Image.fromarray(np.roll(COLOR, 9 * i, axis=1)) for i in range(2)]
+    frames[0].save(tmp_path / "a.avif", save_all=True, append_images=frames[1:])
+    found = read_pictures(tmp_path / "a.avif", frames="all")
+    assert len(found) == 2 and found[0].plays == 0
+
+
 def test_opacity_without_a_transparent_pixel_is_no_reason_against_jpeg(tmp_path):
     write_pictures(tmp_path / "a.jpg", [Picture(COLOR, np.full(COLOR.shape[:2], 255, np.uint8))])
     assert read_pictures(tmp_path / "a.jpg")[0].alpha is None

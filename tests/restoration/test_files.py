@@ -143,7 +143,12 @@ def test_files_that_exist(tmp_path):
 def test_a_folder_is_not_restored_over_its_own_files(tmp_path):
     save_image(tmp_path / "a.png", COLOR)
     save_image(tmp_path / "b.jpg", COLOR)
-    for sources, target in (([tmp_path], tmp_path), ([tmp_path, tmp_path / "b.jpg"], tmp_path.parent)):
+    beside = tmp_path / "b.jpg"
+    for sources, target in (
+        ([tmp_path], tmp_path),
+        ([tmp_path, beside], tmp_path),
+        ([beside, tmp_path], tmp_path.parent),
+    ):
         with pytest.raises(ImageError, match=f"{tmp_path}: its results would lie among its files"):
             plan(sources, target)
     assert pairs(tmp_path / "b.jpg", tmp_path) == [(tmp_path / "b.jpg", [tmp_path / "b.png"])]

@@ -103,6 +103,11 @@ def test_what_is_validated_on_is_shared_out_among_all_devices(devices, count, ba
     assert shareable(SimpleNamespace(num_replicas_in_sync=devices), count, batch) == kept
 
 
+def test_too_few_patches_to_validate_on_are_refused():
+    with pytest.raises(RecipeError, match="16 patches to validate on are too few for 32 devices"):
+        shareable(SimpleNamespace(num_replicas_in_sync=32), 16, 64)
+
+
 def test_mirrored_takes_all_logical_cpu_devices_when_there_is_no_gpu():
     assert choose_strategy("mirrored").num_replicas_in_sync == len(tf.config.list_logical_devices("CPU")) == 2
 

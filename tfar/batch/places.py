@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -77,6 +78,16 @@ class Place:
         """Remove the folder, if it is there, with all that it holds."""
         with self._answers(), contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.root, recursive=True)
+
+    def remove_files(self, named: re.Pattern[str]):
+        """Remove the files of the folder, if it is there, whose whole names a pattern matches."""
+        if not self.is_folder():
+            return
+        found = [entry["name"] for entry in self.listing(self.root) if entry["type"] == "file"]
+        with self._answers():
+            for path in found:
+                if named.fullmatch(PurePosixPath(path).name):
+                    self.fs.rm_file(path)
 
     @contextlib.contextmanager
     def _answers(self) -> Iterator[None]:

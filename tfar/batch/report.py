@@ -2,7 +2,6 @@
 
 import re
 import time
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -43,6 +42,7 @@ class Report:
     """
 
     def __init__(self, folder: Place):
+        folder.remove_files(FILE)
         self._folder = folder
         self._tables: list[pa.Table] = []
         self._files = 0
@@ -59,17 +59,9 @@ class Report:
         """Write what there is."""
         if not self._tables:
             return
-        if not self._files:
-            self._remove_earlier()
         buffer = pa.BufferOutputStream()
         parquet.write_table(pa.concat_tables(self._tables), buffer)
         self._folder.write(f"{self._files:06}.parquet", buffer.getvalue().to_pybytes())
         self._tables = []
         self._files += 1
         self._written = time.monotonic()
-
-    def _remove_earlier(self):
-        if self._folder.is_folder():
-            for entry in self._folder.listing(self._folder.root):
-                if FILE.fullmatch(PurePosixPath(entry["name"]).name):
-                    self._folder.fs.rm_file(entry["name"])

@@ -209,7 +209,10 @@ def _evaluate_detections(options) -> int:
 
     files: dict[str, str | Path] = {}
     for text in options.detections:
-        files |= _results_below(Path(text)) if Path(text).is_dir() else [named(text)]
+        found = _results_below(Path(text)) if Path(text).is_dir() else dict([named(text)])
+        if twice := files.keys() & found.keys():
+            raise TfarError(f"results are given twice: {', '.join(sorted(twice))}")
+        files |= found
     precisions = mean_average_precision(options.annotations, files, threshold=options.threshold)
     quoted = published.detections() if options.annotations else []
     print_tables(markdown(precisions, quoted))

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import tempfile
 import webbrowser
 from http.server import HTTPServer
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         "web": folder / "web",
         "onnx": folder / "model.onnx",
     }
-    as_it_is = options.serve and not options.overwrite and (targets["web"] / "index.html").is_file()
+    as_it_is = options.serve and not options.overwrite and _is_there(targets["web"], options)
     written = {name: target for name, target in targets.items() if name in options.format}
     if as_it_is:
         written.pop("web", None)
@@ -109,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
             _write(options, written)
             print(*written.values(), sep="\n")
         if as_it_is:
-            print(f"{targets['web']}: is there already; --overwrite replaces it")
+            print(f"{targets['web']}: is there already, and served as it is; --overwrite replaces it")
         if http:
             _serve(http)
     return 0
@@ -175,6 +176,14 @@ def _about(preset: str, output: str) -> dict[str, Any]:
         "licence": LICENCE if preset in presets.names() else None,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _is_there(page: Path, options: argparse.Namespace) -> bool:
+    """Whether a folder holds a page of the preset that is asked for, of whose form nothing is said."""
+    if options.layer or options.quantize or options.tile or not (page / "index.html").is_file():
+        return False
+    settings = json.loads((page / "settings.json").read_text(encoding="utf-8"))
+    return settings["name"] == presets.title(presets.model_file(options.preset))
 
 
 def _check_versions(folder: Path, version: int | None):

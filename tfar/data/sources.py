@@ -3,6 +3,7 @@
 An image is known by its file before any of its pixels is read, and splits are made by file, never by patch.
 """
 
+import bisect
 import hashlib
 import io
 import warnings
@@ -49,7 +50,7 @@ class ShardImages(Sequence[SourceImage]):
         numbers: which of them, in order.
     """
 
-    def __init__(self, shards: Shards, numbers: range | np.ndarray):
+    def __init__(self, shards: Shards, numbers: Sequence[int]):
         self.shards = shards
         self.numbers = numbers
 
@@ -72,32 +73,38 @@ def load_split(source: str, validation: float, patch: int) -> tuple[Sequence[Sou
         source: a folder, ``shards:FOLDER``, ``demo`` or ``tfds:NAME``, as in :class:`tfar.recipes.Data`.
         validation: share of the files to hold out. The demo set has a fixed split.
         patch: images smaller than this on either side are left out of both parts with a warning that names the first
-            of them. The split is that of all images, so that it is the same for every size.
+            of them; which of the others are held out does not depend on it, as long as each part has some.
 
     Raises:
         ImageError: when the source does not exist or nothing usable is left to train on.
         ShardError: when shards are missing or cut short.
     """
-    parts: Sequence[Sequence[SourceImage]]
+    training: Sequence[SourceImage]
+    held_out: Sequence[SourceImage]
     if source == "demo":
-        parts = _large_enough([_demo_images(DEMO_TRAINING), _demo_images(DEMO_HELD_OUT)], patch)
+        training, held_out = _demo_parts(patch)
     elif source.startswith("shards:"):
-        parts = _shard_parts(source.removeprefix("shards:"), validation, patch)
+        training, held_out = _shard_parts(source.removeprefix("shards:"), validation, patch)
     else:
         images = _tfds_images(source.removeprefix("tfds:")) if source.startswith("tfds:") else _folder_images(source)
-        parts = _large_enough(split(images, validation), patch)
-    training, held_out = parts if parts[0] else reversed(parts)
+        training, held_out = split(images, validation, patch)
     if not training:
         raise ImageError(f"{source}: no usable image of at least {patch}x{patch} pixels to train on")
     return training, held_out
 
 
-def split(images: Sequence[SourceImage], validation: float) -> tuple[Sequence[SourceImage], Sequence[SourceImage]]:
+def split(
+    images: Sequence[SourceImage], validation: float, patch: int = 1
+) -> tuple[list[SourceImage], list[SourceImage]]:
     """Split images into training and held-out ones by a hash of the name, so that other files do not matter.
 
-    At least one image is left to train on and, when ``validation`` is above 0, another one is held out.
+    Images smaller than ``patch`` on either side are left out with one warning. At least one image is left to train on
+    and, when ``validation`` is above 0, another one is held out.
     """
-    return _parted(_in_order(images), validation)
+    _warn_of_small(images, patch)
+    ordered = _in_order(images)
+    training, held_out = _parted(np.bool_([min(image.size) >= patch for image in ordered]), validation)
+    return [ordered[number] for number in training], [ordered[number] for number in held_out]
 
 
 def photographs_to_pack(folder: str | Path) -> list[tuple[Path, tuple[int, int]]]:
@@ -112,11 +119,17 @@ def _in_order(images: Sequence[SourceImage]) -> list[SourceImage]:
     return sorted(images, key=lambda image: hashlib.sha256(Path(image.name).name.encode()).hexdigest())
 
 
-def _parted(ordered, validation: float) -> tuple:
-    """The part of a sequence to train on, which comes last, and the part held out."""
-    count = max(round(validation * len(ordered)), 1) if validation > 0 else 0
-    count = min(count, max(len(ordered) - 1, 0))
-    return ordered[count:], ordered[:count]
+def _parted(fits: np.ndarray, validation: float) -> tuple[Sequence[int], Sequence[int]]:
+    """Numbers of the images to train on and of those held out, out of the images that fit, in their order.
+
+    Held out are the first ones, up to a share of all images, so that it does not matter which of them fit; but one at
+    least, and one is left to train on.
+    """
+    numbers = range(len(fits)) if fits.all() else np.flatnonzero(fits)
+    share = max(round(validation * len(fits)), 1) if validation > 0 else 0
+    count = max(bisect.bisect_left(numbers, share), 1) if share else 0
+    count = min(count, max(len(numbers) - 1, 0))
+    return numbers[count:], numbers[:count]
 
 
 def demo_folder() -> Path:
@@ -126,8 +139,10 @@ def demo_folder() -> Path:
     return Path(skimage.data.__file__).parent
 
 
-def _demo_images(names: Sequence[str]) -> list[SourceImage]:
-    return [_from_file(demo_folder() / name) for name in names]
+def _demo_parts(patch: int) -> list[list[SourceImage]]:
+    parts = [[_from_file(demo_folder() / name) for name in names] for names in (DEMO_TRAINING, DEMO_HELD_OUT)]
+    _warn_of_small([image for part in parts for image in part], patch)
+    return [[image for image in part if min(image.size) >= patch] for part in parts]
 
 
 def _from_file(path: Path) -> SourceImage:
@@ -149,13 +164,10 @@ def _shard_parts(folder: str, validation: float, patch: int) -> list[ShardImages
     """The parts of a split of shards, of photographs that a patch fits into; one warning says how many are left out."""
     shards = Shards(folder)
     fits = np.minimum(shards.rows["height"], shards.rows["width"]) >= patch
-    parts = _parted(range(len(shards)), validation)
-    if fits.all():
-        return [ShardImages(shards, part) for part in parts]
-    small = len(shards) - np.count_nonzero(fits)
-    problem = f"{small} of {len(shards)} photographs are smaller than the {patch}x{patch} patch"
-    warnings.warn(f"skipped in {folder}: {problem}", stacklevel=2)
-    return [ShardImages(shards, np.asarray(part)[fits[part.start : part.stop]]) for part in parts]
+    if small := len(shards) - np.count_nonzero(fits):
+        problem = f"{small} of {len(shards)} photographs are smaller than the {patch}x{patch} patch"
+        warnings.warn(f"skipped in {folder}: {problem}", stacklevel=2)
+    return [ShardImages(shards, numbers) for numbers in _parted(fits, validation)]
 
 
 def _packed(shards: Shards, number: int) -> np.ndarray:
@@ -200,13 +212,11 @@ def _decoded(records: Sequence, index: int, key: str) -> np.ndarray:
     return read_image(records[index][key])
 
 
-def _large_enough(parts: Sequence[Sequence[SourceImage]], patch: int) -> list[list[SourceImage]]:
-    """The images of each part that a patch fits into; the others are left out with one warning that names the first."""
-    images = [image for part in parts for image in part]
-    small = sorted((image for image in images if min(image.size) < patch), key=lambda image: image.name)
+def _warn_of_small(images: Sequence[SourceImage], patch: int):
+    """Name the first of the images that a patch does not fit into, in one warning."""
+    small = [image for image in images if min(image.size) < patch]
     if small:
         named = ", ".join(f"{image.name} ({image.size[1]}x{image.size[0]})" for image in small[:NAMED])
         more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
         problem = f"{len(small)} of {len(images)} images are smaller than the {patch}x{patch} patch"
         warnings.warn(f"skipped {named}{more}: {problem}", stacklevel=2)
-    return [[image for image in part if min(image.size) >= patch] for part in parts]

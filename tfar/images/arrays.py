@@ -29,6 +29,8 @@ def as_picture(image: Any) -> tuple[Picture, bool]:
     if isinstance(image, Image.Image):
         return picture_of(image), False
     array = np.asarray(image)
+    if array.ndim not in (2, 3):
+        raise ImageError(f"expected an image (H, W) or (H, W, channels), got {array.shape}")
     is_float = np.issubdtype(array.dtype, np.floating)
     if is_float:
         if array.size and not (0 <= array.min() and array.max() <= 1):  # NaN is refused, too

@@ -34,6 +34,7 @@ MAX_MEGAPIXELS = 250
 SOS, EOI = b"\xff\xda", b"\xff\xd9"  # markers of JPEG: start of scan, end of image
 CUT_SHORT = "cut short; restored as far as it decodes"  # notes of a picture
 DROPPED = "unreadable metadata dropped"
+EMPTY_EXIF = 20  # bytes of EXIF that says nothing
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _opening = threading.Lock()
 
@@ -63,7 +64,7 @@ class Picture:
     format: str = "PNG"
     orientation: int = 1
     duration: float | None = None
-    plays: int = 1
+    plays: int = 0
     frames: int = 1
     bits: int = 8
     notes: tuple[str, ...] = ()
@@ -308,12 +309,14 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
         "format": str(image.format),
         "orientation": orientation(image),
         "duration": image.info.get("duration") if getattr(image, "is_animated", False) else None,
-        "plays": image.info.get("loop", 1),
+        "plays": _plays(image),
     }
     turned = stored["orientation"]
     try:
         upright = ImageOps.exif_transpose(image) if turned != 1 else image
         metadata = metadata_of(image, upright)
+        if not len(image.getexif()) and len(image.info.get("exif", b"")) > EMPTY_EXIF:
+            notes += (DROPPED,)  # Pillow takes what it does not understand for nothing
     except Exception:  # as above; the picture is worth more than what is said of it
         upright = image.transpose(UPRIGHT[turned]) if turned != 1 else image
         metadata = Metadata(profile=image.info.get("icc_profile") or b"")
@@ -324,6 +327,14 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
         metadata = dataclasses.replace(metadata, profile=_srgb())
     pixels, alpha = _planes(upright)
     return Picture(pixels, alpha, metadata, notes=notes, **stored)
+
+
+def _plays(image: Image.Image) -> int:
+    """How often an animation is played, 0 for ever: a GIF once, and as often again as it says."""
+    loop = image.info.get("loop")
+    if image.format != "GIF":
+        return loop or 0
+    return 1 if loop is None else loop and loop + 1
 
 
 def _bits(image: Image.Image) -> int:

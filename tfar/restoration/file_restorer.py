@@ -218,7 +218,7 @@ class FileRestorer:
         """Raise for a file of which its result would hold less."""
         if picture.format == "MPO":
             raise ImageError(f"{source}: holds {picture.frames} pictures (MPO), its result one; it is not replaced")
-        if DROPPED in picture.notes:
+        if DROPPED in picture.notes and not self.strip:
             raise ImageError(f"{source}: its metadata cannot be read and would be lost; it is not replaced")
         if picture.frames > 1 and self.frames == "first":
             raise ImageError(f"{source}: has {picture.frames} frames or pages; in place it needs --frames all")

@@ -192,7 +192,7 @@ def _into_folder(
             relative[source] = Path(source.name)
             continue
         above = Path() if len(sources) == 1 else Path(Path(os.path.abspath(source)).name)
-        if (target / above).resolve() == source.resolve():
+        if source.resolve() in (target.resolve(), (target / above).resolve()):
             raise ImageError(f"{source}: its results would lie among its files; choose another folder, or --in-place")
         files, passed = _images(source, recursive, leave_out=target)
         others |= passed

@@ -99,11 +99,18 @@ def check_batch(strategy, size: int):
 
 
 def shareable(strategy, count: int, batch: int) -> int:
-    """How many of ``count`` patches can be gone through in batches of which every device gets a part."""
+    """How many of ``count`` patches can be gone through in batches of which every device gets a part.
+
+    Raises:
+        RecipeError: when none can.
+    """
     last = count % batch
     while last and len(shares(strategy, last)) < strategy.num_replicas_in_sync:
         last -= 1
-    return count - count % batch + last
+    kept = count - count % batch + last
+    if not kept:
+        raise RecipeError(f"{count} patches to validate on are too few for {strategy.num_replicas_in_sync} devices")
+    return kept
 
 
 def batches(strategy, patches: Patches, start: int, stop: int):

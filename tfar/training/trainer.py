@@ -322,7 +322,23 @@ def build_features(recipe: Recipe) -> keras.Model | None:
         layers.add(recipe.features.perceptual)
     if "texture" in term_names(recipe):
         layers.update(recipe.features.texture)
-    return vgg_features(recipe.features.network, recipe.features.weights, layers) if layers else None
+    if not layers:
+        return None
+    features = vgg_features(recipe.features.network, recipe.features.weights, layers)
+    if "texture" in term_names(recipe):
+        _check_texture(recipe, features)
+    return features
+
+
+def _check_texture(recipe: Recipe, features: keras.Model):
+    """Raise :class:`RecipeError` when the texture term's patches do not fill the maps of its layers."""
+    patch, side = recipe.features.texture_patch, recipe.data.patch
+    shapes = features.compute_output_shape((None, side, side, 3))
+    for layer in recipe.features.texture:
+        stride = side // shapes[layer][1]
+        if side % patch or patch % stride:
+            needs = f"divide data.patch, {side}, and be a multiple of {layer}'s stride, {stride}"
+            raise RecipeError(f"features.texture_patch must {needs}, got {patch}")
 
 
 def term_names(recipe: Recipe) -> list[str]:
@@ -347,7 +363,6 @@ def check_terms(recipe: Recipe, generator: keras.Model):
         (DIVERSITY_TERMS, "noise" in input_names(generator), "a generator that takes noise"),
         (ADVERSARIAL_TERMS, recipe.discriminator is not None, "a discriminator"),
         (FEATURE_TERMS, recipe.features is not None, "features"),
-        (("texture",), _texture_patches_fit(recipe), "a data.patch that features.texture_patch divides"),
     )
     for name in dict.fromkeys(name for phase in recipe.phases for name in phase.terms):
         if name not in TERMS:
@@ -361,10 +376,6 @@ def check_terms(recipe: Recipe, generator: keras.Model):
     monitored = set.intersection(*(set(phase.terms) for phase in recipe.phases))
     if recipe.monitor not in ("psnr", "last", "loss", *monitored):
         raise RecipeError(f"monitor must be psnr, last, loss or a term of every phase, got {recipe.monitor!r}")
-
-
-def _texture_patches_fit(recipe: Recipe) -> bool:
-    return recipe.features is None or recipe.data.patch % recipe.features.texture_patch == 0
 
 
 def _mean_psnr(original, restored):
