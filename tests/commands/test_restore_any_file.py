@@ -199,6 +199,8 @@ def test_nothing_is_replaced_by_less(restore, tmp_path, kind):
         cv2.imwrite(str(source), np.uint16(PHOTO) * 257)
         missing, needed = "has 16 bits a channel; in place it needs --depth 16", ["--depth", 16]
     before = source.read_bytes()
+    code, [line], _ = restore(source, "--in-place")
+    assert code == 0 and "skipped, pass through: nothing lost" in line
     code, _, [line] = restore(source, "--in-place", "--force")
     assert code == 2 and f"{source}: {missing}" in line
     assert source.read_bytes() == before

@@ -106,19 +106,20 @@ class FileRestorer:
         first = pictures[0]
         if first.metadata.note and not self.again:
             return Outcome(job, "skipped", (f"is a result already ({first.metadata.note}); --again restores it",))
+        found = [
+            inspect_picture(picture, data, quality=self.quality, page=page) for page, picture in enumerate(pictures)
+        ]
+        untouched = not self.force and all(each.untouched for each in found)
+        advice = f"{found[0].advice}; --force restores it"
         if job.source in job.targets:
+            if untouched:
+                return Outcome(job, "skipped", (advice,), found[0].as_dict())
             self._check_in_place(job.source, first)
         forms = [self._form(target, job, first) for target in job.targets]
         blank = [dataclasses.replace(picture, pixels=self._blank(picture)) for picture in pictures]
         for target, form in zip(job.targets, forms):
             check_fits(target, form, blank)
-        found = [
-            inspect_picture(picture, data, quality=self.quality, page=page) for page, picture in enumerate(pictures)
-        ]
-        if not self.force and all(each.untouched for each in found):
-            advice = f"{found[0].advice}; --force restores it"
-            if job.source in job.targets:
-                return Outcome(job, "skipped", (advice,), found[0].as_dict())
+        if untouched:
             notes = self._pass_through(job, forms, pictures, data)
             return Outcome(job, "passed through", (*notes, advice), found[0].as_dict())
 
