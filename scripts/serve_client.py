@@ -20,20 +20,19 @@ import urllib.request
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 
 from tfar import __version__, backend
 from tfar.cli import exit_code
 from tfar.commands.arguments import positive, positive_number, share
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import Picture, read_image, read_pictures
+from tfar.images.turns import as_stored, upright
 from tfar.images.write import write_pictures
 from tfar.restoration import files
 from tfar.restoration.files import Job, Outcome
 from tfar.terminal import print_error
 
 START = 10.0  # seconds for the server to take a connection
-TURNED_BACK = {6: 8, 8: 6}  # EXIF orientations that undo others; the rest undo themselves
 
 
 class RequestFailed(TfarError):
@@ -165,7 +164,7 @@ def restore(server, contents: Sequence[bytes], dials: dict[str, float]) -> list[
     if dials:
         return [_by_pixels(server, content, dials) for content in contents]
     found = restore_bytes(server, contents)
-    return [reason or _upright(restored, content) for content, (restored, reason) in zip(contents, found)]
+    return [reason or _restored_picture(restored, content) for content, (restored, reason) in zip(contents, found)]
 
 
 def restore_bytes(server, contents: Sequence[bytes]) -> list[tuple[bytes, str]]:
@@ -180,14 +179,14 @@ def _by_pixels(server, content: bytes, dials: dict[str, float]) -> Picture | str
     try:
         picture = read_pictures(content)[0]
         colors = picture.pixels if picture.pixels.ndim == 3 else np.dstack([picture.pixels] * 3)
-        stored = _turned(colors, TURNED_BACK.get(picture.orientation, picture.orientation))  # on the grid of its JPEG
+        stored = as_stored(colors, picture.orientation)  # on the grid of its JPEG
         given = {"image": stored[None]} | {name: np.float32([value]) for name, value in dials.items()}
         return _with_pixels(picture, server.predict("dials", given)["restored"][0])
     except (ImageError, RequestFailed) as error:
         return _reason(error)
 
 
-def _upright(restored: bytes, content: bytes) -> Picture | str:
+def _restored_picture(restored: bytes, content: bytes) -> Picture | str:
     """The picture of a restored PNG file, with what the file that it was made of says."""
     try:
         return _with_pixels(read_pictures(content)[0], read_image(restored))
@@ -195,19 +194,12 @@ def _upright(restored: bytes, content: bytes) -> Picture | str:
         return _reason(error)
 
 
-def _turned(colors: np.ndarray, orientation: int) -> np.ndarray:
-    """Colors ``(H, W, 3)``, turned and mirrored as an EXIF orientation says."""
-    image = Image.fromarray(colors)
-    image.getexif()[ExifTags.Base.Orientation] = orientation
-    return np.asarray(ImageOps.exif_transpose(image))
-
-
 def _with_pixels(picture: Picture, restored: np.ndarray) -> Picture:
     """A picture whose colors are others, as its file stores them, not turned.
 
     A gray one gets the mean of the three, as by ``tfar.Restorer``.
     """
-    colors = _turned(restored, picture.orientation)
+    colors = upright(restored, picture.orientation)
     if picture.pixels.ndim == 2:
         colors = np.uint8(np.rint(colors.mean(axis=2)))
     if colors.shape != picture.pixels.shape:

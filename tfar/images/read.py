@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, ImageSequence, Unidentified
 
 from tfar.errors import ImageError
 from tfar.images.metadata import Metadata, metadata_of
+from tfar.images.turns import upright
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "QOI", "HEIF")
 EXTENSIONS = tuple(
@@ -21,15 +22,6 @@ EXTENSIONS = tuple(
     ".heic .heif".split()
 )
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
-UPRIGHT = {  # by EXIF orientation: what turns the stored picture
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 MAX_MEGAPIXELS = 250
 SOS, EOI = b"\xff\xda", b"\xff\xd9"  # markers of JPEG: start of scan, end of image
 CUT_SHORT = "cut short; restored as far as it decodes"  # notes of a picture
@@ -311,21 +303,21 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
         "duration": image.info.get("duration") if getattr(image, "is_animated", False) else None,
         "plays": _plays(image),
     }
-    turned = stored["orientation"]
+    left = 1  # the orientation from which the pixels are still to be turned
     try:
-        upright = ImageOps.exif_transpose(image) if turned != 1 else image
-        metadata = metadata_of(image, upright)
+        shown = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
+        metadata = metadata_of(image, shown)
         if not len(image.getexif()) and len(image.info.get("exif", b"")) > EMPTY_EXIF:
             notes += (DROPPED,)  # Pillow takes what it does not understand for nothing
     except Exception:  # as above; the picture is worth more than what is said of it
-        upright = image.transpose(UPRIGHT[turned]) if turned != 1 else image
+        shown, left = image, orientation(image)
         metadata = Metadata(profile=image.info.get("icc_profile") or b"")
         notes += (DROPPED,)
-    if upright.mode in ("CMYK", "LAB"):
-        upright, how = _to_srgb(upright, metadata.profile)
+    if shown.mode in ("CMYK", "LAB"):
+        shown, how = _to_srgb(shown, metadata.profile)
         notes += (how,)
         metadata = dataclasses.replace(metadata, profile=_srgb())
-    pixels, alpha = _planes(upright)
+    pixels, alpha = (None if plane is None else upright(plane, left) for plane in _planes(shown))
     return Picture(pixels, alpha, metadata, notes=notes, **stored)
 
 

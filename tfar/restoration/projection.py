@@ -14,11 +14,11 @@ from PIL import JpegImagePlugin
 
 from tfar import pixels
 from tfar.images.read import EOI, open_image
+from tfar.images.turns import as_stored, upright
 from tfar.quantization import BLOCK, dct_basis
 
 RGB_FROM_YCBCR = np.linalg.inv(pixels.YCBCR_FROM_RGB)
 STRIP = 64 * BLOCK  # rows at a time, so that memory does not grow with the picture
-TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (1, False), 7: (1, True), 8: (3, False)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def project(restored: np.ndarray, coded: CodedPlanes) -> np.ndarray:
     Raises:
         ValueError: when the sizes differ.
     """
-    result = _as_stored(restored, coded.orientation).copy()
+    result = as_stored(restored, coded.orientation).copy()
     if result.shape[:2] != coded.planes.shape[:2]:
         raise ValueError(f"the restored picture and its JPEG differ in size: {result.shape} and {coded.planes.shape}")
     white = np.iinfo(result.dtype).max
@@ -93,7 +93,7 @@ def project(restored: np.ndarray, coded: CodedPlanes) -> np.ndarray:
         colors = result[part].astype(np.float32) * np.float32(255 / white)
         colors -= _excess(colors, coded.planes[part], coded.tables)
         result[part] = np.rint(np.clip(colors * np.float32(white / 255), 0, white))
-    return np.ascontiguousarray(_upright(result, coded.orientation))
+    return upright(result, coded.orientation)
 
 
 def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.ndarray:
@@ -129,15 +129,3 @@ def _joined(blocks: np.ndarray) -> np.ndarray:
 
 def _dct(blocks: np.ndarray) -> np.ndarray:
     return dct_basis() @ blocks @ dct_basis().T
-
-
-def _as_stored(picture: np.ndarray, orientation: int) -> np.ndarray:
-    """An upright picture as a file of an EXIF orientation stores it; the inverse of :func:`_upright`."""
-    turns, mirrored = TURNS.get(orientation, (0, False))
-    turned = np.rot90(picture, turns)
-    return turned[:, ::-1] if mirrored else turned
-
-
-def _upright(picture: np.ndarray, orientation: int) -> np.ndarray:
-    turns, mirrored = TURNS.get(orientation, (0, False))
-    return np.rot90(picture[:, ::-1] if mirrored else picture, -turns)

@@ -11,7 +11,7 @@ from tfar.models import build
 from tfar.models.region_aware import region_aware
 from tfar.recipes import Data, RegionAware
 from tfar.storage import write_atomically
-from tfar.training.distribution import check_batch, choose_strategy, is_chief
+from tfar.training.distribution import choose_strategy, is_chief
 from tfar.training.runs import Run, recipe_of
 
 
@@ -48,10 +48,8 @@ class RegionAwareRun:
         network starts from ``initial``.
         """
         strategy = strategy or choose_strategy()
-        self.base.check(initial)
-        self.texture.check(build(self.recipe.base.generator) if self.recipe.texture_from_base else None)
-        for part in (self.base, self.texture):
-            check_batch(strategy, part.data.batch)
+        self.base.check(strategy, initial)
+        self.texture.check(strategy, build(self.recipe.base.generator) if self.recipe.texture_from_base else None)
         if is_chief(strategy):
             write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
         options: dict[str, Any] = {"strategy": strategy, "minutes": minutes, "on_nan": on_nan, "verbose": verbose}

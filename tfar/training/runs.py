@@ -65,9 +65,10 @@ class Run:
         """Images and patches of the training."""
         return self.recipe.data
 
-    def check(self, initial: keras.Model | None = None):
-        """Raise what :meth:`train` would for the recipe, its images or ``initial``, before anything is written."""
+    def check(self, strategy, initial: keras.Model | None = None):
+        """Raise what :meth:`train` would for its recipe, images, strategy or ``initial``, and write nothing."""
         data = self.recipe.data
+        check_batch(strategy, data.batch)
         generator = build(self.recipe.generator)
         check_terms(self.recipe, generator)
         build_discriminator(self.recipe, channels(generator))
@@ -111,8 +112,7 @@ class Run:
             LostWorker: when another worker of the cluster is gone.
         """
         strategy = strategy or choose_strategy()
-        self.check(initial)
-        check_batch(strategy, self.recipe.data.batch)
+        self.check(strategy, initial)
         if is_chief(strategy):
             remove_parts(self.folder)
             remove_parts(self.folder / "checkpoints")
