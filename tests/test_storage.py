@@ -107,11 +107,15 @@ def test_replaces_a_folder_with_all_that_is_in_it(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
-def test_replaces_a_folder_with_a_file(tmp_path):
+def test_replaces_no_folder_with_a_file(tmp_path):
     old_folder(tmp_path / "model")
-    write_atomically(tmp_path / "model", lambda part: part.write_text("new"))
-    assert (tmp_path / "model").read_text() == "new"
-    assert names(tmp_path) == ["model"]
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    for name in ("model", "link"):
+        with pytest.raises(IsADirectoryError) as error:
+            write_atomically(tmp_path / name, lambda part: part.write_text("new"))
+        assert error.value.filename == str(tmp_path / name)
+    assert names(tmp_path / "link") == ["kept"]
+    assert names(tmp_path) == ["link", "model"]
 
 
 @pytest.mark.parametrize("write", [fail_half_way, fail_in_a_folder])

@@ -1,5 +1,6 @@
 """Files: written so that nobody ever sees half of one, and weights read with errors that name the file."""
 
+import errno
 import glob
 import hashlib
 import math
@@ -37,6 +38,9 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
 
     The part ends as the name does, its extension included, may become a file or a folder, and is removed when ``write``
     fails, as is one that a killed process of the same id has left. Missing parent folders are made.
+
+    Raises:
+        IsADirectoryError: when ``path`` is a folder and ``write`` has written a file, which does not replace it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +51,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
         write(part)
         part.stat()  # what has not been written must not replace anything
         if path.is_dir():
+            if not part.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             _remove(old)
             os.replace(path, old)
         os.replace(part, path)

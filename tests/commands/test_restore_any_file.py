@@ -307,12 +307,20 @@ def test_folders_are_taken_by_content_and_the_rest_is_told(restore, tmp_path):
     assert (code, out, err) == (0, [], [])
 
 
-@pytest.mark.parametrize("name", ["in/a.jpg", "out/a.png"])
-def test_a_report_is_written_over_no_picture(restore, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("in/a.jpg", "is an input or an output"),
+        ("out/a.png", "is an input or an output"),
+        ("in", "cannot be written (a folder of this name exists)"),
+        ("in/a.jpg/report.json", "a.jpg is no folder"),
+    ],
+)
+def test_a_report_is_written_over_no_picture_and_no_folder(restore, tmp_path, name, problem):
     source = save(tmp_path / "in" / "a.jpg")
     before = source.read_bytes()
     code, _, [line] = restore(source, tmp_path / "out" / "a.png", "--report", tmp_path / name)
-    assert code == 2 and f"{name}: is an input or an output" in line
+    assert code == 2 and f"{tmp_path / name}: " in line and problem in line
     assert source.read_bytes() == before and not (tmp_path / "out").exists()
 
 

@@ -25,17 +25,34 @@ def test_study_writes_a_page_and_scores_votes(run, refused, photo, tmp_path):
     assert (code, err, out[0]) == (0, [], "**1 participant, 1 image**")
     assert any(line.startswith("| JPEG | 40.00 | - | - | 100% (1 of 1) | ") for line in out)
     assert str(tmp_path / "out" / "opinions.md") in out
+    assert f"{page}: is there already; --overwrite replaces it" in refused(
+        "study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}"
+    )
     assert "a favourite can be chosen among two" in refused(
-        "study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}", "--ask", "favourite"
+        "study", tmp_path / "new.html", "--original", photo.parent, "--candidate", f"JPEG={worse}", "--ask", "favourite"
     )
     assert "JPEG" in key.read_text() and f"{worse}" not in page.read_text()
     twice = ("--candidate", f"a={worse}", f"a={photo.parent}")
-    assert "a name is given twice: a, a" in refused("study", page, "--original", photo.parent, *twice)
+    assert "a name is given twice: a, a" in refused("study", "new.html", "--original", photo.parent, *twice)
     (worse / "photo.png").rename(worse / "other.png")
-    assert "no image photo" in refused("study", page, "--original", photo.parent, "--candidate", f"JPEG={worse}")
+    assert "no image photo" in refused("study", "new.html", "--original", photo.parent, "--candidate", f"JPEG={worse}")
     assert "--key" in refused("study", "--score", tmp_path / "votes.csv")
     assert "votes.csv" in refused("study", "--score", tmp_path / "votes.csv", "--key", key)
     assert "PAGE" in refused("study")
+
+
+def test_a_study_replaces_no_folder_and_page_and_key_where_it_is_told_to(run, refused, photo, tmp_path):
+    arguments = ("--original", photo.parent, "--candidate", f"same={photo.parent}")
+    assert "cannot be written (a folder" in refused("study", photo.parent, *arguments, "--overwrite")
+    assert photo.exists()
+    page, key = tmp_path / "study.html", tmp_path / "study.key.json"
+    key.write_text("of an earlier page")
+    assert f"{key}: is there already; --overwrite replaces it" in refused("study", page, *arguments)
+    assert key.read_text() == "of an earlier page" and not page.exists()
+    assert run("study", page, *arguments, "--overwrite")[0] == 0
+    before = page.read_bytes()
+    assert run("study", page, *arguments, "--seed", 1, "--overwrite")[0] == 0
+    assert page.read_bytes() != before and json.loads(key.read_text())["seed"] == 1
 
 
 def test_study_draws_images_at_random_and_says_so(run, photo, tmp_path):

@@ -190,7 +190,9 @@ def test_candidates_are_not_written_over_an_input(tmp_path, name):
 
 def test_plan_in_place(tmp_path):
     found = [save_image(tmp_path / name, COLOR) for name in ("a.jpg", "sub/b.png")]
-    jobs, others = plan_in_place([found[0], tmp_path / "sub", found[0]])
+    (tmp_path / "folder").symlink_to(tmp_path / "sub")
+    again = (found[0], tmp_path / "sub" / ".." / "a.jpg", tmp_path / "folder", tmp_path / "folder" / "b.png")
+    jobs, others = plan_in_place([found[0], tmp_path / "sub", *again])
     assert jobs == [Job(found[0], (found[0],)), Job(found[1], (found[1],))] and others == {}
     (tmp_path / "link.jpg").symlink_to(found[0])
     with pytest.raises(ImageError, match="link.jpg: is a link"):

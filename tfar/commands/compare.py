@@ -17,11 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 def run(options: argparse.Namespace) -> int:
     from tfar.images.read import read_image
-    from tfar.images.write import check_target, format_of, write_image
+    from tfar.images.write import check_file, format_of, write_image
 
     original, output = read_image(options.original), Path(options.output)
     format_of(output)
-    check_target(output)
+    check_file(output)
     if output.exists() and output.samefile(options.original):
         raise ImageError(f"{output}: is the original, which would be lost; name another file")
     backend.start()

@@ -25,7 +25,7 @@ from tfar.commands.arguments import (
     positive,
 )
 from tfar.errors import ImageError, TfarError
-from tfar.images.write import WRITABLE
+from tfar.images.write import WRITABLE, check_file
 from tfar.storage import write_atomically
 from tfar.terminal import parts_bar, print_error
 
@@ -133,8 +133,11 @@ def _plan(options: argparse.Namespace):
 
 
 def _check_report(report: Path | None, jobs: Sequence):
-    """Raise for a report that would be written over an input or a result."""
-    if report and report.resolve() in {path.resolve() for job in jobs for path in (job.source, *job.targets)}:
+    """Raise for a report that cannot be written, or would be over an input or a result."""
+    if not report:
+        return
+    check_file(report)
+    if report.resolve() in {path.resolve() for job in jobs for path in (job.source, *job.targets)}:
         raise TfarError(f"{report}: is an input or an output, the report needs a file of its own")
 
 
@@ -206,10 +209,8 @@ def _interval_note(source: Path, target: Path) -> list[str]:
 
     try:
         outside = file_share_outside_interval(source, target)
-    except (
-        ImageError,
-        OSError,
-    ):  # standard input, a file that was cut short, or one larger than is read without asking
+    # standard input, a file that was cut short, or one larger than is read without asking
+    except (ImageError, OSError):
         return []
     return [] if outside is None else [f"{outside:.1%} of the DCT coefficients outside the JPEG's interval"]
 

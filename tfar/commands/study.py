@@ -1,6 +1,7 @@
 """Write a page for a blind comparison by people, or score its votes."""
 
 import argparse
+from pathlib import Path
 
 from tfar.commands.arguments import all_named, not_negative, positive
 from tfar.errors import TfarError
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--seed", type=not_negative, default=0, metavar="S", help="of the images, the hidden names and the order"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace PAGE and its key, without which no votes on it can be scored"
+    )
     parser.add_argument("--score", nargs="+", metavar="VOTES.csv", help="instead: mean opinion scores of these votes")
     parser.add_argument("--key", metavar="KEY.json", help="with --score: the key file written beside the page")
     parser.add_argument("--out", metavar="FOLDER", help="with --score: write the tables and a figure there")
@@ -45,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if not (options.score or (options.page and options.original and options.candidate)):
         raise TfarError("study needs PAGE, --original and --candidate, or --score")
     from tfar.images.read import image_files
+    from tfar.images.write import check_file
     from tfar.reports import study
 
     if options.score:
@@ -53,6 +58,10 @@ def run(options: argparse.Namespace) -> int:
         if options.out:
             print("", *study.study_report(options.out, scores), sep="\n")
         return 0
+    for path in (Path(options.page), study.key_of(options.page)):
+        check_file(path)
+        if path.exists() and not options.overwrite:
+            raise TfarError(f"{path}: is there already; --overwrite replaces it")
     total = len(image_files(options.original))
     candidates = all_named(options.candidate)
     pictures = study.folder_pictures(options.original, candidates, count=options.images, seed=options.seed)

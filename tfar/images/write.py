@@ -89,8 +89,7 @@ def write_bytes(path: str | Path, data: bytes):
 
 def _replace(path: Path, write: Callable[[Path], object]):
     """Have a file written; one that exists is replaced, and its permissions stay."""
-    if path.is_dir():
-        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
+    check_file(path)
 
     def with_mode(part: Path):
         write(part)
@@ -143,8 +142,15 @@ def check_fits(name: Any, form: str, pictures: Sequence[Picture]):
             raise ImageError(f"{name}: pages of several sizes are written as TIFF only")
 
 
+def check_file(path: Path):
+    """As :func:`check_target`, and for a folder, which no file replaces."""
+    if path.is_dir():
+        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
+    check_target(path)
+
+
 def check_target(path: Path):
-    """Raise :class:`ImageError` for a path where no file can be made: its name too long, its folder not writable."""
+    """Raise :class:`ImageError` for a path where nothing can be made: its name too long, its folder not writable."""
     folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
     if not folder.is_dir():
         raise ImageError(f"{path}: cannot be written ({folder} is no folder)")

@@ -124,6 +124,11 @@ def folder_pictures(
     return {stem: {label: read_image(files[stem]) for label, files in found.items()} for stem in stems}
 
 
+def key_of(page: str | Path) -> Path:
+    """The file beside a page that holds the key to its votes."""
+    return Path(page).with_name(f"{Path(page).stem}.key.json")
+
+
 def write_study(
     file: str | Path,
     pictures: Mapping[str, Mapping[str, np.ndarray]],
@@ -154,8 +159,7 @@ def write_study(
         TfarError: for no images, an image without original or candidates, or with a single one where the favourite is
             asked for, pictures that differ in size, or a title that gives a candidate away.
     """
-    file = Path(file)
-    key_file = file.with_name(f"{file.stem}.key.json")
+    key_file = key_of(file)
     _check(pictures, title, ask)
     identity = _digest(pictures, seed, title, ask)
     pairs = [(image, label) for image, labels in pictures.items() for label in labels]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import find_images
-from tfar.images.write import check_target, format_of
+from tfar.images.write import check_file, check_target, format_of
 
 STDIO = Path("-")  # standard input as a source, standard output as a target
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -102,16 +102,16 @@ def plan_in_place(sources: Sequence[str | Path], *, recursive: bool = True) -> t
     Raises:
         ImageError: when a source does not exist, is a link or read-only, or a folder holds no images.
     """
-    files: list[Path] = []
+    files: dict[Path, Path] = {}  # by the path without links and dots, so that none is there twice
     others: dict[Path, str] = {}
     for source in map(Path, sources):
         _check_exists(source)
         found, passed = _images(source, recursive) if source.is_dir() else ([source], {})
-        files += found
+        for file in found:
+            _check_replaceable(file)
+            files.setdefault(file.resolve(), file)
         others |= passed
-    for file in files:
-        _check_replaceable(file)
-    return [Job(file, (file,)) for file in dict.fromkeys(files)], others
+    return [Job(file, (file,)) for file in files.values()], others
 
 
 def name_targets(paths: Iterable[Path], extension: str | None) -> dict[Path, Path]:
@@ -253,11 +253,9 @@ def _check_targets(jobs: Sequence[Job], existing: str):
 def _check_replaceable(path: Path):
     if path.is_symlink():
         raise ImageError(f"{path}: is a link, which would be replaced; name the file itself")
-    if path.is_dir():
-        raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
+    check_file(path)
     if not stat.S_IMODE(path.stat().st_mode) & 0o222 or not os.access(path, os.W_OK):
         raise ImageError(f"{path}: is read-only")
-    check_target(path)
 
 
 def _identity(path: Path) -> tuple[int, int]:
