@@ -208,7 +208,7 @@ def _with_pixels(picture: Picture, restored: np.ndarray) -> Picture:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).removeprefix("the image: ").partition("; --")[0]  # an option of tfar restore
+    return str(error).removeprefix("the image: ")
 
 
 class Client:

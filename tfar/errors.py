@@ -6,7 +6,15 @@ class TfarError(Exception):
 
 
 class ImageError(TfarError, ValueError):
-    """An image that cannot be read, decoded or written."""
+    """An image that cannot be read, decoded or written.
+
+    Attributes:
+        advice: an option of the commands that restore files; the message leaves it out, since others print that, too.
+    """
+
+    def __init__(self, message: str, advice: str = ""):
+        super().__init__(message)
+        self.advice = advice
 
 
 class ShardError(TfarError, ValueError):

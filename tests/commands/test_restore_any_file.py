@@ -351,11 +351,11 @@ def test_a_jpeg_that_was_cut_short(restore, tmp_path):
     source = tmp_path / "cut.jpg"
     source.write_bytes(whole[: len(whole) * 3 // 4])
     code, _, [line] = restore(source, tmp_path / "out.png")
-    assert code == 2 and "cut short, its data end early; tfar restore --partial restores what is there" in line
+    assert code == 2 and "cut short, its data end early; --partial restores what is there" in line
     code, [line], _ = restore(source, tmp_path / "out.png", "--partial")
     assert code == 0 and "cut short; restored as far as it decodes" in line
     code, _, [line] = restore(tmp_path / "a.jpg", tmp_path / "small.png", "--max-megapixels", 0.001)
-    assert code == 2 and "33x40 are 0 megapixels; --max-megapixels 0.001 is the limit" in line
+    assert code == 2 and "33x40 are 0 megapixels, the limit is 0.001; --max-megapixels changes it" in line
 
 
 def test_names_of_any_bytes(fused_file, tmp_path):
@@ -382,12 +382,22 @@ def start(fused_file, *arguments, **options):
     return subprocess.Popen([str(part) for part in command], **pipes, **options)
 
 
-def test_standard_input_and_output(fused_file, tmp_path):
+@pytest.mark.parametrize("form", ["webp", "tiff"])
+def test_standard_input_and_output(fused_file, tmp_path, form):
     source = save(tmp_path / "a.jpg")
-    out, err = start(fused_file, "-", "-", "--format", "webp").communicate(source.read_bytes())
+    out, err = start(fused_file, "-", "-", "--format", form).communicate(source.read_bytes())
     assert err == b"- -> -\n"
     [picture] = read_pictures(out)
-    assert picture.format == "WEBP" and picture.metadata.note and picture.pixels.shape == PHOTO.shape
+    assert picture.format == form.upper() and picture.metadata.note and picture.pixels.shape == PHOTO.shape
+
+
+@pytest.mark.parametrize("target", ["out.jpg", "-"])
+def test_metadata_that_a_format_cannot_hold(restore, tmp_path, target):
+    source = save(tmp_path / "a.png", exif=with_exif(ImageDescription="x" * 70000))
+    path = tmp_path / target if target != "-" else target
+    code, out, [line] = restore(source, path, "--format", "jpeg", "--force")
+    assert (code, out) == (2, [])
+    assert line == f"tfar: {path}: cannot be written (EXIF data is too long); --strip leaves metadata out"
 
 
 def test_an_interruption_leaves_whole_files_only(fused_file, tmp_path):

@@ -118,7 +118,7 @@ def test_a_folder_is_no_image(tmp_path):
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     path = save(tmp_path / "huge.png", COLOR)
     path.write_bytes(path.read_bytes()[:60])  # the header only
-    with pytest.raises(ImageError, match="huge.png: 50x40 are 0 megapixels; --max-megapixels 0.0019 is the limit"):
+    with pytest.raises(ImageError, match="huge.png: 50x40 are 0 megapixels, the limit is 0.0019$"):
         read.read_pictures(path, max_megapixels=0.0019)
     with pytest.raises(ImageError, match="huge.png: not a readable image"):
         read.read_pictures(path, max_megapixels=0.002)
@@ -297,8 +297,9 @@ def test_jpegs_that_end_early(how, form):
         data = whole[: scan + 40] + (b"" if how == "cut" else b"\xff\xd9")
     elif form == "with a thumbnail":
         data = data[:2] + b"\xff\xe5" + (len(whole := jpeg.encode(GRAY, 30)) + 2).to_bytes(2, "big") + whole + data[2:]
-    with pytest.raises(ImageError, match="cut short, its data end early; tfar restore --partial restores"):
+    with pytest.raises(ImageError, match="cut short, its data end early$") as error:
         read.read_image(data)
+    assert error.value.advice == "--partial restores what is there"
     [picture] = read.read_pictures(data, partial=True)
     assert picture.notes == ("cut short; restored as far as it decodes",)
     assert picture.pixels.shape == COLOR.shape

@@ -43,7 +43,8 @@ class Picture:
         metadata: see :class:`tfar.images.metadata.Metadata`.
         format: Pillow's name of the file's format, such as ``JPEG``.
         orientation: how the file stores the picture: EXIF's 1 (upright) to 8.
-        duration: how long a frame of an animation is shown, in milliseconds; None in other files.
+        duration: how long a frame of an animation is shown, in milliseconds; None in other files, and for the default
+            image of an animated PNG, which is no frame.
         plays: how often an animation is played; 0 is for ever.
         frames: of the file, or its pages; 1 in most files.
         bits: a channel of the file, 8 or 16; ``pixels`` are scaled to 8.
@@ -93,7 +94,7 @@ def read_pictures(
     except FileNotFoundError as error:
         raise ImageError(f"{_name(source)}: no such file") from error
     except ImageError as error:
-        raise ImageError(f"{_name(source)}: {error}") from error
+        raise ImageError(f"{_name(source)}: {error}", error.advice) from error
     except Exception as error:  # decoders raise all sorts of errors on bytes that mean to harm
         raise ImageError(f"{_name(source)}: not a readable image ({_reason(error, source)})") from error
 
@@ -241,8 +242,8 @@ def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float)
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         raise ImageError(
-            f"{image.width}x{image.height} are {megapixels:.0f} megapixels; "
-            f"--max-megapixels {max_megapixels:g} is the limit"
+            f"{image.width}x{image.height} are {megapixels:.0f} megapixels, the limit is {max_megapixels:g}",
+            "--max-megapixels changes it",
         )
     notes = []
     if image.format in ("JPEG", "MPO"):
@@ -250,7 +251,7 @@ def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float)
         data = file.read()
         if _ends_early(data):
             if not partial:
-                raise ImageError("cut short, its data end early; tfar restore --partial restores what is there")
+                raise ImageError("cut short, its data end early", "--partial restores what is there")
             notes.append(CUT_SHORT)
             image = open_image(io.BytesIO(data + EOI))
     taken = ImageSequence.Iterator(image) if frames == "all" else [image]
@@ -300,7 +301,7 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
         "frames": getattr(image, "n_frames", 1),
         "format": str(image.format),
         "orientation": orientation(image),
-        "duration": image.info.get("duration") if getattr(image, "is_animated", False) else None,
+        "duration": _duration(image),
         "plays": _plays(image),
     }
     left = 1  # the orientation from which the pixels are still to be turned
@@ -319,6 +320,13 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
         metadata = dataclasses.replace(metadata, profile=_srgb())
     pixels, alpha = (None if plane is None else upright(plane, left) for plane in _planes(shown))
     return Picture(pixels, alpha, metadata, notes=notes, **stored)
+
+
+def _duration(image: Image.Image) -> float | None:
+    """Milliseconds for which the frame of an animation is shown; a GIF need not say."""
+    if not getattr(image, "is_animated", False):
+        return None
+    return image.info.get("duration", 0 if image.format == "GIF" else None)
 
 
 def _plays(image: Image.Image) -> int:

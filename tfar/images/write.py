@@ -35,6 +35,7 @@ LOSSY = ("JPEG", "AVIF")
 OPAQUE = ("JPEG", "BMP")
 COLOR_ONLY = ("WEBP", "AVIF")  # hold gray in three channels
 LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536}
+MOST_PLAYS = {"WEBP": 65535}
 SEVERAL = ("PNG", "WEBP", "TIFF")  # of one size as an animation, or, TIFF, pages of any
 
 
@@ -68,10 +69,7 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, form: str |
 
     def write(part: Path):
         with open(part, "w+b") as file:  # Pillow reads what it has written of a TIFF
-            try:
-                encode(file, pictures, form)
-            except ValueError as error:  # such as EXIF of more bytes than the format holds
-                raise ImageError(f"{path}: cannot be written ({error}); --strip leaves metadata out") from error
+            encode(file, pictures, form, path)
         if verify:
             _check_same(part, pictures, lossless=form not in LOSSY)
 
@@ -102,20 +100,34 @@ def _replace(path: Path, write: Callable[[Path], object]):
         raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def encode(file: BinaryIO, pictures: Sequence[Picture], form: str):
-    """Write pictures into an open file, as :func:`write_pictures` does; ``form`` is Pillow's name of the format."""
+def encode(file: BinaryIO, pictures: Sequence[Picture], form: str, name: Any):
+    """Write pictures into an open file, as :func:`write_pictures` does.
+
+    Args:
+        file: can be read and sought, too.
+        form: Pillow's name of the format.
+        name: of the file, for errors.
+    """
     first = pictures[0]
     if first.pixels.dtype == np.uint16:
         file.write(_png_16(first))
         return
+    shown = [picture for picture in pictures if picture.duration is not None]
+    if shown and form == "WEBP":  # has no place for the default image of an animated PNG
+        pictures = shown
     images = [_image(picture, form) for picture in pictures]
     gray = first.pixels.ndim == 2 and form not in COLOR_ONLY
     options = OPTIONS.get(form, {}) | first.metadata.save_options(form, gray=gray)
     if len(images) > 1:
         options |= {"save_all": True, "append_images": images[1:]}
-        if first.duration is not None:
-            options |= {"duration": [int(picture.duration or 0) for picture in pictures], "loop": first.plays}
-    images[0].save(file, form, **options)
+        if shown:
+            options["duration"] = [int(picture.duration) for picture in shown]
+            options["loop"] = min(first.plays, MOST_PLAYS.get(form, first.plays))
+            options["default_image"] = len(shown) < len(pictures)
+    try:
+        images[0].save(file, form, **options)
+    except ValueError as error:  # such as EXIF of more bytes than the format holds
+        raise ImageError(f"{name}: cannot be written ({error})", "--strip leaves metadata out") from error
 
 
 def format_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """From an image file to the file of its restored picture, with everything else that the file holds."""
 
 import dataclasses
+import io
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -93,8 +94,10 @@ class FileRestorer:
             raise_if_full(error)
             if isinstance(error, TfarError) and not isinstance(error, ImageError):
                 raise
-            known = isinstance(error, ImageError)
-            problem = str(error) if known else f"{job.source}: {type(error).__name__}: {first_line(error)}"
+            if isinstance(error, ImageError):
+                problem = f"{error}; {error.advice}" if error.advice else str(error)
+            else:
+                problem = f"{job.source}: {type(error).__name__}: {first_line(error)}"
             outcome = Outcome(job, "failed", (problem,))
         return dataclasses.replace(outcome, seconds=time.perf_counter() - begun)
 
@@ -192,7 +195,9 @@ class FileRestorer:
 
     def _write_file(self, job: Job, target: Path, form: str, pictures: Sequence[Picture]):
         if target == STDIO:
-            encode(sys.stdout.buffer, pictures, form)
+            whole = io.BytesIO()  # a pipe cannot be sought
+            encode(whole, pictures, form, target)
+            sys.stdout.buffer.write(whole.getbuffer())
         else:
             write_pictures(target, pictures, form=form, verify=target == job.source)
 
