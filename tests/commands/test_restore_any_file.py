@@ -100,6 +100,10 @@ def test_16_bits(restore, tmp_path):
     np.testing.assert_allclose(deep / 257, read_image(tmp_path / "8.png"), atol=0.51)
     code, _, [line] = restore(source, tmp_path / "out.webp", "--depth", 16)
     assert code == 2 and "16 bits a channel are written as PNG" in line
+    fine = save(tmp_path / "fine.png")
+    code, [line], _ = restore(fine, tmp_path / "out.webp", "--depth", 16)
+    assert code == 0 and "pass through: nothing lost" in line
+    np.testing.assert_array_equal(read_image(tmp_path / "out.webp"), PHOTO)
 
 
 def test_16_bits_of_a_file_are_said(restore, tmp_path):
@@ -140,6 +144,21 @@ def test_what_is_passed_through_with_less_is_said(restore, tmp_path, name, argum
     assert code == 0 and "pass through: nothing lost" in line
     assert (note in line) if note else "16 bits" not in line
     assert read_pictures(tmp_path / name)[0].bits == (8 if note else 16)
+
+
+@pytest.mark.parametrize(("name", "strip"), [("out.png", ["--strip"]), ("out.tif", []), ("out.webp", [])])
+def test_what_is_passed_through_has_the_bits_that_were_asked_for(restore, tmp_path, name, strip):
+    source = tmp_path / "a.png"
+    cv2.imwrite(str(source), np.uint16(PHOTO) * 257)
+    code, _, [line] = restore(source, tmp_path / name, "--depth", 16, *strip)
+    problem = "has lost nothing, but of its 16 bits 8 would be written; --force writes 16, as PNG"
+    assert code == 2 and line == f"tfar: {source}: {problem}"
+    assert not (tmp_path / name).exists()
+    deep = tmp_path / "a.tif"
+    cv2.imwrite(str(deep), np.uint16(PHOTO) * 257)
+    for given in (source, deep):
+        assert restore(given, tmp_path / f"copy{given.suffix}", "--depth", 16)[0] == 0
+        assert (tmp_path / f"copy{given.suffix}").read_bytes() == given.read_bytes()
 
 
 def test_each_page_is_looked_at_by_itself(restore, tmp_path):
@@ -199,7 +218,7 @@ def test_nothing_is_replaced_by_less(restore, tmp_path, kind):
         cv2.imwrite(str(source), np.uint16(PHOTO) * 257)
         missing, needed = "has 16 bits a channel; in place it needs --depth 16", ["--depth", 16]
     before = source.read_bytes()
-    code, [line], _ = restore(source, "--in-place")
+    code, [line], _ = restore(source, "--in-place", *needed)
     assert code == 0 and "skipped, pass through: nothing lost" in line
     code, _, [line] = restore(source, "--in-place", "--force")
     assert code == 2 and f"{source}: {missing}" in line
@@ -207,6 +226,29 @@ def test_nothing_is_replaced_by_less(restore, tmp_path, kind):
     assert restore(source, "--in-place", "--force", *needed)[0] == 0
     found = read_pictures(source, frames="all")
     assert (len(found), found[0].bits) == ((2, 8) if kind == "frames" else (1, 16)) and found[0].metadata.note
+
+
+def test_nothing_is_lost_only_where_all_pages_were_looked_at(restore, tmp_path):
+    photo = data.astronaut()[:160, :160]
+    coded = Image.open(save(tmp_path / "a.jpg", photo, quality=15)).convert("RGB")
+    source = save(tmp_path / "a.tif", Image.fromarray(photo), save_all=True, append_images=[coded])
+    before = source.read_bytes()
+    code, _, [line] = restore(source, "--in-place")
+    assert code == 2 and line == f"tfar: {source}: has 2 frames or pages; in place it needs --frames all"
+    assert source.read_bytes() == before
+    assert restore(source, "--in-place", "--frames", "all")[0] == 0
+    first, second = read_pictures(source, frames="all")
+    assert (first.pixels == photo).all() and (second.pixels != np.asarray(coded)).any()
+
+
+@pytest.mark.parametrize(("name", "form"), [("a.gif", "GIF"), ("a.jp2", "JPEG2000"), ("a.ppm", "PPM")])
+def test_what_cannot_be_written_is_not_replaced(restore, tmp_path, name, form):
+    source = save(tmp_path / name)
+    before = source.read_bytes()
+    code, _, [line] = restore(source, "--in-place", "--force")
+    assert code == 2 and source.read_bytes() == before
+    problem = f"{form} cannot be written, so it is not replaced; restore it into another file"
+    assert line == f"tfar: {source}: {problem}"
 
 
 def test_the_second_picture_of_a_file_is_not_held_to_the_first_ones_intervals(restore, tmp_path):
@@ -353,7 +395,14 @@ def test_a_jpeg_that_was_cut_short(restore, tmp_path):
     code, _, [line] = restore(source, tmp_path / "out.png")
     assert code == 2 and "cut short, its data end early; --partial restores what is there" in line
     code, [line], _ = restore(source, tmp_path / "out.png", "--partial")
-    assert code == 0 and "cut short; restored as far as it decodes" in line
+    assert code == 0 and "cut short; taken as far as it decodes" in line
+    whole = save(tmp_path / "fine.jpg", quality=100).read_bytes()
+    source.write_bytes(whole[: len(whole) // 2])
+    said = "cut short; taken as far as it decodes; pass through: nothing lost: JPEG of quality 100; --force restores it"
+    code, [line], _ = restore(source, tmp_path / "fine.png", "--partial")
+    assert (code, line) == (0, f"{source} -> {tmp_path}/fine.png  ({said})")
+    code, [line], _ = restore(source, "--in-place", "--partial")
+    assert (code, line) == (0, f"{source}: skipped, {said}")
     code, _, [line] = restore(tmp_path / "a.jpg", tmp_path / "small.png", "--max-megapixels", 0.001)
     assert code == 2 and "33x40 are 0 megapixels, the limit is 0.001; --max-megapixels changes it" in line
 
@@ -389,6 +438,12 @@ def test_standard_input_and_output(fused_file, tmp_path, form):
     assert err == b"- -> -\n"
     [picture] = read_pictures(out)
     assert picture.format == form.upper() and picture.metadata.note and picture.pixels.shape == PHOTO.shape
+
+
+def test_what_has_lost_nothing_goes_from_standard_input_to_standard_output(fused_file, tmp_path):
+    given = save(tmp_path / "a.png").read_bytes()
+    out, err = start(fused_file, "-", "-").communicate(given)
+    assert out == given and b"pass through: nothing lost" in err
 
 
 @pytest.mark.parametrize("target", ["out.jpg", "-"])

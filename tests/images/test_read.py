@@ -301,7 +301,7 @@ def test_jpegs_that_end_early(how, form):
         read.read_image(data)
     assert error.value.advice == "--partial restores what is there"
     [picture] = read.read_pictures(data, partial=True)
-    assert picture.notes == ("cut short; restored as far as it decodes",)
+    assert picture.notes == ("cut short; taken as far as it decodes",)
     assert picture.pixels.shape == COLOR.shape
     if how != "a header only" and form != "progressive":
         np.testing.assert_array_equal(picture.pixels[:8], jpeg.compress(COLOR, 90)[:8])

@@ -114,14 +114,15 @@ class FileRestorer:
         ]
         untouched = not self.force and all(each.untouched for each in found)
         advice = f"{found[0].advice}; --force restores it"
-        if job.source in job.targets:
-            if untouched:
-                return Outcome(job, "skipped", (advice,), found[0].as_dict())
-            self._check_in_place(job.source, first)
+        if job.in_place and untouched and _whole(pictures):
+            cut = [note for note in first.notes if note == CUT_SHORT]
+            return Outcome(job, "skipped", (*cut, advice), found[0].as_dict())
         forms = [self._form(target, job, first) for target in job.targets]
-        blank = [dataclasses.replace(picture, pixels=self._blank(picture)) for picture in pictures]
+        if job.in_place:
+            self._check_in_place(job.source, first)
+        written = pictures if untouched else [self._blank(picture) for picture in pictures]
         for target, form in zip(job.targets, forms):
-            check_fits(target, form, blank)
+            check_fits(target, form, written)
         if untouched:
             notes = self._pass_through(job, forms, pictures, data)
             return Outcome(job, "passed through", (*notes, advice), found[0].as_dict())
@@ -142,10 +143,12 @@ class FileRestorer:
     ) -> tuple[str, ...]:
         """Write what has lost nothing: the file itself where its format stays, its pictures otherwise; gives notes."""
         first = pictures[0]
-        whole = len(pictures) == first.frames or first.format == "MPO"
-        as_it_is = whole and not self.strip and CUT_SHORT not in first.notes
+        as_it_is = _whole(pictures) and not self.strip and CUT_SHORT not in first.notes
         kept = [dataclasses.replace(picture, metadata=self._metadata(picture)) for picture in pictures]
         copied = [as_it_is and form == _own_form(first) for form in forms]
+        if first.bits > 8 and self.depth == 16 and not all(copied):
+            problem = "has lost nothing, but of its 16 bits 8 would be written"
+            raise ImageError(f"{job.source}: {problem}", "--force writes 16, as PNG")
         for target, form, copy in zip(job.targets, forms, copied, strict=True):
             if not copy:
                 self._write_file(job, target, form, kept)
@@ -235,12 +238,22 @@ class FileRestorer:
         """Pillow's name of the format to write."""
         form = WRITABLE.get(target.suffix.lower()) or self.form or _own_form(picture)
         if form not in WRITABLE.values():
-            raise ImageError(f"{job.source}: {form} cannot be written; choose another --format")
+            if job.in_place:
+                problem = f"{form} cannot be written, so it is not replaced; restore it into another file"
+            else:
+                problem = f"{form} cannot be written; choose another --format"
+            raise ImageError(f"{job.source}: {problem}")
         return form
 
-    def _blank(self, picture: Picture) -> np.ndarray:
+    def _blank(self, picture: Picture) -> Picture:
         """Stands for the result, whose shape and type are known before it is computed."""
-        return np.broadcast_to(np.uint16(0) if self.depth == 16 else np.uint8(0), picture.pixels.shape)
+        kind = np.uint16 if self.depth == 16 else np.uint8
+        return dataclasses.replace(picture, pixels=np.broadcast_to(kind(0), picture.pixels.shape))
+
+
+def _whole(pictures: Sequence[Picture]) -> bool:
+    """Whether these are all that their file holds; what an MPO holds besides its first picture does not count."""
+    return len(pictures) == pictures[0].frames or pictures[0].format == "MPO"
 
 
 def _own_form(picture: Picture) -> str:

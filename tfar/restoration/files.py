@@ -25,6 +25,11 @@ class Job:
     source: Path
     targets: tuple[Path, ...]
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the result replaces the source."""
+        return self.source != STDIO and self.source in self.targets
+
 
 @dataclass(frozen=True)
 class Outcome:
