@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import numpy as np
+import pytest
 from PIL import Image
 
 from tfar.data.sources import load_split
@@ -22,6 +25,18 @@ def test_a_folder_is_packed_and_can_be_trained_on(run, refused, tmp_path):
         0,
         [f"5 photographs in 1 shards; train on them with --data shards:{out}"],
     )
+
+
+@pytest.mark.parametrize("out", ["photos", "photos/2024", "."])
+def test_photographs_are_not_replaced_by_their_shards(refused, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    photo = Path("photos", "2024", "a.png")
+    photo.parent.mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(photo)
+    Path("link").symlink_to("photos")
+    line = refused("pack", "link", out, "--overwrite")
+    assert line == f"tfar: {out}: holds photographs that are to be packed; choose another folder"
+    assert photo.exists()
 
 
 def test_nothing_to_pack_is_said(refused, tmp_path):

@@ -28,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
     photographs = photographs_to_pack(options.folder)
     if not photographs:
         raise TfarError(f"{options.folder}: no photographs that can be read")
+    if any(path.resolve().is_relative_to(out.resolve()) for path, _ in photographs):
+        raise TfarError(f"{out}: holds photographs that are to be packed; choose another folder")
     with backend.starting():
         pack(out, photographs, options.shards)
     packed = Shards(out)
