@@ -38,8 +38,14 @@ def test_the_target_in_the_source_is_passed_over(photos):
     found, others = listed(photos, photos / "trip" / "done")
     assert [entry.relative for entry in found] == ["a.jpg", "content tells", "trip/b.jpg"]
     assert others["the target"] == 1
-    with pytest.raises(TfarError, match="another folder"):
-        listed(photos, photos)
+    (photos / "results").symlink_to("trip/done")
+    for target in (photos / "results", photos / "trip" / ".." / "trip" / "done"):
+        found, others = listed(photos, target)
+        assert [entry.relative for entry in found] == ["a.jpg", "content tells", "trip/b.jpg"]
+        assert others["the target"] == 1
+    for target in (photos, photos / "link" / "..", photos / "trip" / ".."):
+        with pytest.raises(TfarError, match="another folder"):
+            listed(photos, target)
 
 
 def test_a_folder_that_cannot_be_read_is_counted(photos, tmp_path, monkeypatch):

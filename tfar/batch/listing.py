@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tfar.batch.places import Place, inside, is_local, place
 from tfar.errors import ImageError, TfarError
@@ -48,7 +49,7 @@ def entries(source: str, target: Place, root: str | None, others: collections.Co
     folder = place(source)
     if not folder.is_folder():
         raise TfarError(f"{source}: no such folder")
-    if folder == target:
+    if folder.resolved() == target.resolved():
         raise TfarError(f"{source}: the target must be another folder")
     listed = _of_folder(folder, target) if folder.local else _of_store(folder, target)
     return _images(listed, folder, others)
@@ -63,9 +64,11 @@ def _images(listed: Iterable[tuple[str, str]], folder: Place, others: collection
 
 
 def _of_folder(folder: Place, target: Place) -> Iterator[tuple[str, str]]:
+    root, results = folder.resolved(), target.resolved()
     for path, reason in walk_images(folder.url):
-        reason = "the target" if target.local and path.is_relative_to(target.url) else reason.partition(" (")[0]
-        yield path.relative_to(folder.url).as_posix(), reason
+        relative = path.relative_to(folder.url)
+        is_result = target.local and Path(root.url, relative).is_relative_to(results.url)
+        yield relative.as_posix(), "the target" if is_result else reason.partition(" (")[0]
 
 
 def _of_store(folder: Place, target: Place) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,10 @@ class Place:
         """The path of the folder in its file system."""
         return file_system(self.url)[1]
 
+    def resolved(self) -> "Place":
+        """The same folder without links and ``..``, where it is on this machine."""
+        return Place(str(Path(self.url).resolve())) if self.local else self
+
     def __truediv__(self, below: str | PurePosixPath) -> "Place":
         return Place(f"{self.url}/{below}")
 
