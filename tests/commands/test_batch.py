@@ -43,15 +43,17 @@ def test_mistakes_are_told_before_anything_is_started(run, tmp_path, monkeypatch
     pytest.importorskip("ray", reason="needs Ray")
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("started"))
     save_photos(tmp_path / "in", "a.jpg")
+    (tmp_path / "in" / "000000.parquet").write_bytes(b"a list of photographs")
     for arguments, message in (
         ([tmp_path / "in", tmp_path / "out", "--preset", "absent"], "no preset or folder 'absent'"),
         ([tmp_path / "none", tmp_path / "out"], f"{tmp_path}/none: no such folder"),
         ([tmp_path / "in", tmp_path / "in"], "the target must be another folder"),
         ([tmp_path / "in", "ftp://host/out"], "ftp://host/out: expected a path or one of s3://"),
+        ([tmp_path / "in", tmp_path / "out", "--report", tmp_path / "in"], "in/000000.parquet: is not of a report"),
     ):
         code, out, err = run("batch", *arguments)
         assert (code, out) == (2, []) and message in err[-1], err
-    assert files_below(tmp_path) == ["in/a.jpg"]
+    assert files_below(tmp_path) == ["in/000000.parquet", "in/a.jpg"]
 
 
 def test_without_ray(run, monkeypatch):

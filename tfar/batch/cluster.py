@@ -102,11 +102,12 @@ def restore_all(
         shown: of the pictures that could not be restored, how many are returned.
 
     Raises:
-        TfarError: when there is no such source, the workers cannot start, the cluster is lost, or a disk is full.
-            Everything that was done until then stays.
+        TfarError: when there is no such source, the report's folder holds other Parquet files, the workers cannot
+            start, the cluster is lost, or a disk is full. Everything that was done until then stays.
     """
     run = target / STATE / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
     batch = Batch(Counter(), Counter(), [], report or run / "report")
+    written = Report(batch.report)
     plan = run / "plan"
     listed = entries(source, target, root, batch.others)
     try:
@@ -117,7 +118,7 @@ def restore_all(
         with (
             _ray(machines),
             _quiet(),
-            contextlib.closing(Report(batch.report)) as written,
+            contextlib.closing(written),
             bar(total, "restoring") as advance,
         ):
             ledger = _ledger(attempts, quarantine.sources)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -83,15 +82,16 @@ class Place:
         with self._answers(), contextlib.suppress(FileNotFoundError):
             self.fs.rm(self.root, recursive=True)
 
-    def remove_files(self, named: re.Pattern[str]):
-        """Remove the files of the folder, if it is there, whose whole names a pattern matches."""
+    def files(self) -> list[str]:
+        """The names of the files of the folder; none where it is not there."""
         if not self.is_folder():
-            return
-        found = [entry["name"] for entry in self.listing(self.root) if entry["type"] == "file"]
+            return []
+        return [PurePosixPath(entry["name"]).name for entry in self.listing(self.root) if entry["type"] == "file"]
+
+    def remove_file(self, name: str):
+        """Remove a file of the folder."""
         with self._answers():
-            for path in found:
-                if named.fullmatch(PurePosixPath(path).name):
-                    self.fs.rm_file(path)
+            self.fs.rm_file(f"{self.root}/{name}")
 
     @contextlib.contextmanager
     def _answers(self) -> Iterator[None]:

@@ -40,7 +40,7 @@ def write_plan(listed: Iterable[Entry], folder: Place, extension: str | None) ->
         nonlocal rows, written
         buffer = pa.BufferOutputStream()
         parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), buffer)
-        folder.write(_part_name(written // ROWS), buffer.getvalue().to_pybytes())
+        folder.write(part_name(written // ROWS), buffer.getvalue().to_pybytes())
         written += len(rows)
         rows = []
 
@@ -56,7 +56,7 @@ def write_plan(listed: Iterable[Entry], folder: Place, extension: str | None) ->
 
 def part_names(total: int) -> list[str]:
     """The files of a plan of so many rows."""
-    return [_part_name(number) for number in range(-(-total // ROWS))]
+    return [part_name(number) for number in range(-(-total // ROWS))]
 
 
 def read_parts(folder: Place, parts: pa.Table) -> pa.Table:
@@ -67,7 +67,8 @@ def read_parts(folder: Place, parts: pa.Table) -> pa.Table:
     )
 
 
-def _part_name(number: int) -> str:
+def part_name(number: int) -> str:
+    """The name of one of the files that a table is written in."""
     return f"{number:06}.parquet"
 
 

@@ -1,12 +1,13 @@
 """What became of each picture, as Parquet files."""
 
-import re
 import time
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from tfar.batch.places import Place
+from tfar.batch.plan import part_name
+from tfar.errors import TfarError
 
 SCHEMA = pa.schema(
     [
@@ -31,19 +32,24 @@ SCHEMA = pa.schema(
 )
 STOPPED = "stopped"  # the status of a picture at which the run must end
 BAD = ("failed", "quarantined")
-FILE = re.compile(r"\d{6}\.parquet")
 ROWS, SECONDS = 10_000, 60  # a file is written after so many
 
 
 class Report:
     """Writes rows into the files ``000000.parquet`` ... of a folder, as they come; to be closed.
 
-    Such files of an earlier run in the same folder are removed, so that the folder is one table.
+    The folder is one table: the first file takes the place of the report of an earlier run.
+
+    Raises:
+        TfarError: when the folder holds a Parquet file that is not one of a report.
     """
 
     def __init__(self, folder: Place):
-        folder.remove_files(FILE)
         self._folder = folder
+        self._earlier = [name for name in folder.files() if name.endswith(".parquet")]
+        for name in self._earlier:
+            if not _is_part(folder, name):
+                raise TfarError(f"{folder.url}/{name}: is not of a report; choose another folder for the report")
         self._tables: list[pa.Table] = []
         self._files = 0
         self._written = time.monotonic()
@@ -59,9 +65,24 @@ class Report:
         """Write what there is."""
         if not self._tables:
             return
+        for name in self._earlier:
+            self._folder.remove_file(name)
+        self._earlier = []
         buffer = pa.BufferOutputStream()
         parquet.write_table(pa.concat_tables(self._tables), buffer)
-        self._folder.write(f"{self._files:06}.parquet", buffer.getvalue().to_pybytes())
+        self._folder.write(part_name(self._files), buffer.getvalue().to_pybytes())
         self._tables = []
         self._files += 1
         self._written = time.monotonic()
+
+
+def _is_part(folder: Place, name: str) -> bool:
+    """Whether a Parquet file has the name and the columns of one that a report has written."""
+    number = name.removesuffix(".parquet")
+    if not number.isdecimal() or name != part_name(int(number)):
+        return False
+    data = folder.read(name)
+    try:
+        return parquet.read_schema(pa.BufferReader(data)).equals(SCHEMA)
+    except (pa.ArrowException, OSError):
+        return False
