@@ -4,7 +4,7 @@
     python scripts/train_ep_gan.py --recipe cpu --data PHOTOS              # an evening on a CPU
     python scripts/train_ep_gan.py v-gan                                   # without the edges
     python scripts/train_ep_gan.py ep-gan-mse                              # the paper's baseline
-    python scripts/train_ep_gan.py --resume RUN                            # after an interruption
+    python scripts/train_ep_gan.py --resume RUN                            # after an interruption (v-gan --resume RUN)
 
 ``ep-gan`` is the whole system, ``v-gan`` its ablation without edges, ``ep-gan-mse`` its generator with the MSE only.
 It prints a table of scores on the held-out images, and writes the network, its SavedModel and TFLite exports and a

@@ -114,12 +114,36 @@ def test_a_folder_of_photographs_may_be_called_by_a_number(run):
     assert recipes.from_json(recipes.Recipe, "\n".join(out)).data.source == "2024"
 
 
-def test_a_run_is_resumed_whatever_it_is_of(run, tmp_path, monkeypatch):
+WHOLE = SYSTEMS["region-aware"]["demo"]
+RUNS = {
+    "whole": (WHOLE, ["region-aware"]),
+    "base": (WHOLE.base, ["region-aware", "region-aware.base", "ep-gan"]),
+    "texture": (WHOLE.texture, ["region-aware", "region-aware.texture", "v-gan"]),
+    "argan": (SYSTEMS["argan"]["demo"], ["argan"]),
+    "galteri": (SYSTEMS["galteri-gan"]["cpu"], ["galteri-mse", "galteri-gan"]),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_is_resumed_by_the_name_of_what_it_trains(run, refused, tmp_path, monkeypatch, kind):
     jobs = []
-    monkeypatch.setattr(train, "training_job", lambda run, **options: jobs.append(run))
-    (tmp_path / "recipe.json").write_text(recipes.to_json(SYSTEMS["argan"]["demo"]))
-    assert run("train", "region-aware", "--resume", tmp_path) == (0, [], [])
-    assert type(jobs[0]) is Run and jobs[0].recipe == SYSTEMS["argan"]["demo"]
+    monkeypatch.setattr(train, "training_job", lambda run, **options: jobs.append(run.recipe))
+    recipe, names = RUNS[kind]
+    (tmp_path / "recipe.json").write_text(recipes.to_json(recipe))
+    every = {name for _, some in RUNS.values() for name in some}
+    for name in every & {*names}:
+        assert run("train", name, "--resume", tmp_path) == (0, [], [])
+    assert jobs == [recipe] * len(names)
+    for name in every - {*names}:
+        line = refused("train", name, "--resume", tmp_path)
+        assert line.startswith(f"tfar: {tmp_path}: trains ") and line.endswith(f", not {name}")
+
+
+def test_a_run_keeps_its_recipe(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "training_job", lambda run, **options: pytest.fail("trained"))
+    (tmp_path / "recipe.json").write_text(recipes.to_json(SYSTEMS["argan"]["cpu"]))
+    assert "so no --set, --recipe" in refused("train", "argan", "--resume", tmp_path, "--recipe", "demo")
+    assert "unknown system 'edge-gan'" in refused("train", "edge-gan", "--resume", tmp_path)
 
 
 def test_initial_is_for_a_new_run(refused, tmp_path):

@@ -14,7 +14,7 @@ from helpers import GENERATOR, ROOT, SCALES, TINY, adversarial_recipe, noise_rec
 from PIL import Image
 
 from tfar import presets
-from tfar.errors import CheckpointError, NonFiniteLoss
+from tfar.errors import CheckpointError, NonFiniteLoss, RecipeError
 from tfar.models import build
 from tfar.models.galteri import galteri_generator
 from tfar.models.region_aware import RECIPES, THREE_SCALES, edge_cnn, region_aware, texture_generator
@@ -196,6 +196,12 @@ def test_other_recipe_in_the_same_folder_is_refused(tmp_path):
     Run(tmp_path, plain_recipe(steps_per_epoch=1)).train(minutes=0, verbose=0)
     with pytest.raises(CheckpointError, match="another recipe"):
         Run(tmp_path, plain_recipe(seed=1))
+
+
+def test_a_recipe_that_cannot_be_resumed_is_named_with_its_file(tmp_path):
+    (tmp_path / "recipe.json").write_text(to_json(plain_recipe()).replace('"weight_decay": 0.0', '"weight_decay": 0.5'))
+    with pytest.raises(RecipeError, match=f"^{tmp_path}/recipe.json: recipe.optimizer: weight_decay is of muon"):
+        Run(tmp_path)
 
 
 def test_a_region_aware_training_is_not_begun_over_another_run(tmp_path):

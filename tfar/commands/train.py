@@ -8,7 +8,10 @@ from pathlib import Path
 from tfar import backend
 from tfar.commands.arguments import add_precision
 from tfar.errors import TfarError
+from tfar.recipes import RegionAware
 from tfar.terminal import print_tables
+
+DEFAULT_RECIPE = "demo"
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -16,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser):
         "system",
         metavar="NAME",
         help="region-aware, ep-gan, argan, galteri-gan, one-to-many, or one of their variants and ablations, which "
-        "docs/papers.md lists; region-aware.base and region-aware.texture train one of the two networks alone",
+        "docs/papers.md lists; region-aware.base and region-aware.texture train one of the two networks alone; "
+        "with --resume a system that trains the run's network",
     )
     add_training_arguments(parser)
 
@@ -24,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser):
 def add_training_arguments(parser: argparse.ArgumentParser):
     """The arguments that every training script shares."""
     parser.add_argument(
-        "--recipe", default="demo", help="demo (default), cpu or paper; for region-aware also general, tiny and gpu"
+        "--recipe",
+        help=f"{DEFAULT_RECIPE} (default), cpu or paper; for region-aware also general, tiny and gpu",
     )
     parser.add_argument(
         "--data", metavar="SOURCE", help="a folder of photographs, shards:FOLDER (tfar pack), demo, or tfds:NAME"
@@ -73,28 +78,41 @@ def run(options: argparse.Namespace) -> int:
     system, _, part = options.system.partition(".")
     whole = system == "region-aware" and not part
     make, parts = (RegionAwareRun, ("base.", "texture.")) if whole else (Run, ("",))
+    kind = options.recipe or DEFAULT_RECIPE
+    if system not in SYSTEMS:
+        raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
+    if kind not in SYSTEMS[system]:
+        raise TfarError(f"unknown recipe {kind!r}; known: {', '.join(SYSTEMS[system])}")
+    recipe = SYSTEMS[system][kind] if whole else named_recipe(f"{system}:{kind}{part and '.'}{part}")
     if options.resume:
-        if options.assignments or options.data or options.precision or options.run or options.initial:
-            raise TfarError("--resume takes the run's own recipe, so no --set, --data, --precision, --run or --initial")
+        given = (options.recipe, options.assignments, options.data, options.precision, options.run, options.initial)
+        if any(given):
+            raise TfarError(
+                "--resume takes the run's own recipe, so no --set, --recipe, --data, --precision, --run or --initial"
+            )
         started = open_run(options.resume)
+        trained, known = _trained(started.recipe), {_trained(recipe)}
+        if whole:
+            known |= {_trained(recipe.base), _trained(recipe.texture)}
+        if trained not in known:
+            raise TfarError(f"{options.resume}: trains {trained}, not {options.system}")
     else:
-        if system not in SYSTEMS:
-            raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
-        if options.recipe not in SYSTEMS[system]:
-            raise TfarError(f"unknown recipe {options.recipe!r}; known: {', '.join(SYSTEMS[system])}")
-        name = f"{system}:{options.recipe}{part and '.'}{part}"
-        recipe = SYSTEMS[system][options.recipe] if whole else named_recipe(name)
         both = [f"{place}data.source={json.dumps(options.data)}" for place in parts if options.data]
         both += [f"{place}precision={options.precision}" for place in parts if options.precision]
         recipe = recipes.override(recipe, both + options.assignments)
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        started = make(options.run or Path("runs") / f"{options.system}-{options.recipe}-{stamp}", recipe)
+        started = make(options.run or Path("runs") / f"{options.system}-{kind}-{stamp}", recipe)
     if options.show_recipe:
         print(recipes.to_json(started.recipe), end="")
         return 0
     initial = network_of(options.initial) if options.initial else None
     training_job(started, strategy=strategy, minutes=options.minutes, initial=initial, on_nan=options.on_nan)
     return 0
+
+
+def _trained(recipe) -> str:
+    """What a recipe trains: the region-aware system, or the network of a builder. No recipe knows its system's name."""
+    return "region-aware" if isinstance(recipe, RegionAware) else recipe.generator.builder
 
 
 def training_job(

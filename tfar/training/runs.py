@@ -280,6 +280,7 @@ def recipe_of(folder: Path, kind: type, given=None):
 
     Raises:
         CheckpointError: when there is neither, or the folder holds another recipe than the given one.
+        RecipeError: naming the file, when none is given and it holds no recipe of class ``kind``.
     """
     file = folder / "recipe.json"
     if not file.exists():
@@ -288,9 +289,9 @@ def recipe_of(folder: Path, kind: type, given=None):
         return given
     try:
         stored = recipes.from_json(kind, file.read_text())
-    except RecipeError:
+    except RecipeError as error:
         if given is None:
-            raise
+            raise RecipeError(f"{file}: {error}") from error
         stored = None
     if given not in (None, stored):
         raise CheckpointError(f"{folder}: this run was made with another recipe; choose a new folder")
