@@ -118,9 +118,14 @@ def run(options):
             raise TfarError(f"{label}: no image {missing}")
     classes = options.classes and Path(options.classes).read_text(encoding="utf-8").splitlines()
     find = yolo(options.model, classes) if options.model else face_detector()
-    from tfar.evaluation.contestants import contestant
+    from tfar.evaluation.contestants import check_names, contestant
 
     contestants = [contestant(path, name) for name, path in map(named_model, options.preset)]
+    names = [name for contestant in contestants for name in contestant.names]
+    check_names(names)
+    made = {BASELINE, *(f"{name}@{factor}" for factor in options.quality for name in (JPEG, *names))}
+    for label in made & folders.keys():
+        raise TfarError(f"--folder {label}: results of this label are made here; choose another one")
     results = defaultdict(list)
     for name, file in files.items():
         images = [*versions(read_image(file), options, contestants)]

@@ -23,6 +23,7 @@ from train_packed import HELD_OUT, TRAINING
 from tfar import backend
 from tfar.cli import exit_code
 from tfar.errors import TfarError
+from tfar.storage import write_atomically
 
 KERAS = (  # and what it needs, but for NumPy, which PyTorch brings
     "keras",
@@ -79,7 +80,6 @@ def copy_part(images, folder: Path, budget: float) -> int:
 
 def run(arguments):
     backend.start()
-    import tfar
     from tfar import recipes
     from tfar.models import named_recipe
     from tfar.training.region_aware import network_of
@@ -90,26 +90,41 @@ def run(arguments):
     if out.exists():
         raise TfarError(f"{out}: exists already; choose another folder")
     recipe = recipes.override(named_recipe(arguments.recipe), [f"data.source={TRAINING}", *arguments.assignments])
+    if not recipe.data.validation:
+        raise TfarError("data.validation is 0, and a packed training needs photographs that are held out")
     trainer = Trainer(recipe)
     if arguments.initial:
         copy_matching_weights(network_of(arguments.initial), trainer.generator)
-    out.mkdir(parents=True)
+    write_atomically(out, lambda part: fill(part, trainer, arguments))
+    training, held_out = (len([*(out / name).iterdir()]) for name in (TRAINING, HELD_OUT))
+    print(f"{out}: {training} photographs to train on, {held_out} held out, {size(out) / MEGABYTE:.1f} MB")
+
+
+def fill(folder: Path, trainer, arguments):
+    """Write what the other machine needs into a new folder."""
+    import tfar
+    from tfar import recipes
+
+    recipe = trainer.recipe
+    folder.mkdir()
     if not arguments.no_wheels:
-        download_wheels(out / "wheels", arguments.python)
+        download_wheels(folder / "wheels", arguments.python)
     shutil.copytree(
-        Path(tfar.__file__).parent, out / "tfar", ignore=shutil.ignore_patterns("__pycache__", "saved_models")
+        Path(tfar.__file__).parent, folder / "tfar", ignore=shutil.ignore_patterns("__pycache__", "saved_models")
     )
-    shutil.copyfile(Path(__file__).with_name("train_packed.py"), out / "train_packed.py")
-    trainer.generator.save_weights(out / "initial.weights.h5")
+    shutil.copyfile(Path(__file__).with_name("train_packed.py"), folder / "train_packed.py")
+    trainer.generator.save_weights(folder / "initial.weights.h5")
     if trainer.features is not None:
         recipe = recipes.override(recipe, ["features.weights=features.weights.h5"])
         [vgg] = (layer for layer in trainer.features.layers if layer.weights)
-        vgg.save_weights(out / "features.weights.h5")
-    (out / "recipe.json").write_text(recipes.to_json(recipe))
-    training, held_out = copy_images(arguments.data, out, arguments.megabytes * MEGABYTE - size(out), recipe)
+        vgg.save_weights(folder / "features.weights.h5")
+    (folder / "recipe.json").write_text(recipes.to_json(recipe))
+    training, held_out = copy_images(arguments.data, folder, arguments.megabytes * MEGABYTE - size(folder), recipe)
     if not (training and held_out):
-        raise TfarError(f"{out}: {training} photographs to train on and {held_out} held out; raise --megabytes")
-    print(f"{out}: {training} photographs to train on, {held_out} held out, {size(out) / MEGABYTE:.1f} MB")
+        raise TfarError(
+            f"{arguments.data}: {training} photographs to train on and {held_out} held out fit into"
+            f" {arguments.megabytes} MB; raise --megabytes or give more of them"
+        )
 
 
 if __name__ == "__main__":

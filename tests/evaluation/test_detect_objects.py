@@ -158,7 +158,7 @@ def test_only_annotated_images_are_looked_at_and_missing_ones_named(script, phot
         run(script, photos, tmp_path / "third", "--annotations", truth)
 
 
-def test_results_of_two_runs_are_not_mixed_nor_doubled(script, photos, tmp_path, monkeypatch):
+def test_results_of_two_runs_are_not_mixed_nor_doubled(script, photos, tmp_path, monkeypatch, fused_file):
     monkeypatch.setattr(script, "face_detector", lambda: lambda image: [("face", 1.0, [0, 0, 8, 8])])
     found = tmp_path / "found"
     found.mkdir()
@@ -167,6 +167,13 @@ def test_results_of_two_runs_are_not_mixed_nor_doubled(script, photos, tmp_path,
     with pytest.raises(TfarError, match="found: holds results already"):
         run(script, photos, found, "--quality", 20)
     assert len(read(found)) == 2
+    arguments = (photos, tmp_path / "other", "--quality", 20, "--preset", f"mine={fused_file}")
+    with pytest.raises(TfarError, match="two models have the same name: mine base, .*, mine base"):
+        run(script, *arguments, f"mine={fused_file}")
+    for label in ("original", "JPEG@20", "mine base@20"):
+        with pytest.raises(TfarError, match=f"--folder {label}: results of this label are made here"):
+            run(script, *arguments, "--folder", f"{label}={photos}")
+    assert not (tmp_path / "other").exists()
 
 
 def test_missing_mtcnn_says_what_to_install(script, monkeypatch):
