@@ -209,6 +209,7 @@ def test_models_are_called_what_they_are_given_as(run, refused, photo, fused_fil
     assert [line.split("|")[1].strip() for line in out[4:]] == names
     assert "same name: luma, luma; NAME=PATH gives" in refused(*evaluate, luma_file, luma_file)
     assert "expected NAME=PATH" in refused(*evaluate, "=tiny")
+    assert refused(*evaluate, "x/lr=1/best.keras") == "tfar: x/lr=1/best.keras: no such file"
 
 
 def test_candidates_of_models_are_called_what_they_are_given_as(run, refused, photo, noise_file):

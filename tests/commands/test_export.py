@@ -161,6 +161,17 @@ def test_a_page_is_served_until_ctrl_c(run, single_file, tmp_path, monkeypatch, 
         assert (code, line) == (2, f"tfar: {tmp_path}/web: is there already; --overwrite replaces it")
 
 
+@pytest.mark.parametrize("settings", ['{"preset": 1}', "[]", "cut", None])
+def test_a_page_of_another_program_is_neither_served_nor_replaced(refused, single_file, tmp_path, settings):
+    page = tmp_path / "web"
+    page.mkdir()
+    (page / "index.html").touch()
+    if settings is not None:
+        (page / "settings.json").write_text(settings)
+    line = refused("export", tmp_path, "--preset", single_file, "--format", "web", "--serve")
+    assert line == f"tfar: {page}: is there already; --overwrite replaces it"
+
+
 def test_a_port_that_is_taken_is_found_before_anything_is_written(refused, single_file, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -109,8 +109,12 @@ def all_named(texts: Iterable[str]) -> dict[str, str]:
 
 
 def named_model(text: str) -> tuple[str, str]:
-    """Name and path of a model given as ``NAME=PATH``; no name with any other text, or where that is a path itself."""
-    return named(text) if "=" in text and not Path(text).exists() else ("", text)
+    """Name and path of a model given as ``NAME=PATH``; no name with any other text, or where that is a path itself.
+
+    A name holds no ``/``, so ``x/lr=1/best.keras`` is a path.
+    """
+    name, equals, _ = text.partition("=")
+    return named(text) if equals and "/" not in name and not Path(text).exists() else ("", text)
 
 
 def positive(text: str) -> int:

@@ -182,8 +182,11 @@ def _is_there(page: Path, options: argparse.Namespace) -> bool:
     """Whether a folder holds a page of the preset that is asked for, of whose form nothing is said."""
     if options.layer or options.quantize or options.tile or not (page / "index.html").is_file():
         return False
-    settings = json.loads((page / "settings.json").read_text(encoding="utf-8"))
-    return settings["name"] == presets.title(presets.model_file(options.preset))
+    try:
+        name = json.loads((page / "settings.json").read_text(encoding="utf-8"))["name"]
+    except (OSError, ValueError, KeyError, TypeError):  # another program's page, or a damaged one
+        return False
+    return name == presets.title(presets.model_file(options.preset))
 
 
 def _check_versions(folder: Path, version: int | None):
