@@ -81,7 +81,7 @@ class Data:
         double: share of the patches that were a JPEG before, in [0, 1], of at most the quality of the last one; half
             of them on the same grid, half of them on one that is shifted by 1 to 15 pixels each way, as after a crop.
         patch: side of the square patches, in pixels.
-        batch: patches per step, over all replicas.
+        batch: patches per step, over all replicas; each of them takes an equal part.
         patches_per_image: patches of a batch that are cut from one image before the next is drawn; raise it when the
             photographs are large or do not fit into memory.
         aligned: share of the patches that are cut on the 8x8 grid of the JPEG, in [0, 1]; the others are cut at any
@@ -224,8 +224,8 @@ class Recipe:
         optimizer: how both networks are taught, and how weights are averaged.
         phases: what is minimised, in order.
         steps_per_epoch: batches between two validations (and checkpoints).
-        monitor: the validation figure whose best epoch is kept: ``psnr`` (highest) or a loss term (lowest); ``last``
-            keeps the last epoch.
+        monitor: the validation figure whose best epoch is kept: ``psnr`` (highest), or a term of every phase or, where
+            all phases have the same terms and weights, ``loss`` (lowest); ``last`` keeps the last epoch.
         label_smoothing: one-sided label smoothing (Salimans et al., 2016): the discriminator is taught that originals
             are originals with a probability of 1 minus this.
         precision: Keras dtype policy: ``float32``, ``mixed_bfloat16`` or ``mixed_float16``.

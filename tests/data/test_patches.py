@@ -254,11 +254,11 @@ def test_a_part_of_the_batches_reads_its_part_of_the_images():
     assert max(seen[0]) < 20 <= min(seen[1]) and min(map(len, seen)) > 15
 
 
-@pytest.mark.parametrize("count", [1, 3, 7, 16, 20])
-def test_images_are_drawn_equally_often_whatever_their_number(count):
+@pytest.mark.parametrize(("count", "together"), [(1, 1), (3, 1), (7, 1), (16, 1), (20, 1), (16, 5)])
+def test_images_are_drawn_equally_often_whatever_their_number(count, together):
     images = [np.full((20, 20), level, np.uint8) for level in range(count)]
-    patches = make(*images, batch=16, patch=8)
-    levels = np.concatenate([patches.batch(index)[1][:, 0, 0, 0] for index in range(100)])
+    patches = make(*images, batch=16, patch=8, patches_per_image=together)
+    levels = np.concatenate([patches.batch(index)[1][:, 0, 0, 0] for index in range(100 * together)])
     np.testing.assert_allclose(np.bincount(levels, minlength=count) * count / len(levels), 1, atol=0.3)
 
 

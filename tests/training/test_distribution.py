@@ -84,20 +84,20 @@ def test_two_replicas_of_half_a_batch_take_the_same_step_as_one_of_all(recipe):
         assert two_logs[name] == pytest.approx(one_logs[name], rel=1e-3), name
 
 
-@pytest.mark.parametrize(("batch", "refused"), [(1, True), (2, False), (5, False)])
-def test_a_batch_of_which_a_device_gets_nothing_is_refused(tmp_path, batch, refused):
+@pytest.mark.parametrize(("batch", "refused"), [(1, True), (5, True), (6, False)])
+def test_a_batch_of_which_one_device_gets_more_than_another_is_refused(tmp_path, batch, refused):
     two = choose_strategy("mirrored")
     data = Data(patch=32, batch=batch)
     if refused:
-        with pytest.raises(RecipeError, match="data.batch is 1, which cannot be shared out among 2 devices"):
+        with pytest.raises(RecipeError, match=f"data.batch is {batch}, which is no multiple of the 2 devices"):
             Run(tmp_path / "run", plain_recipe(data=data)).train(strategy=two, verbose=0)
         assert not (tmp_path / "run").exists()
-    else:  # 16 patches to validate on, of which batches of 5 leave one over
+    else:  # 16 patches to validate on, of which batches of 6 leave four over
         assert Run(tmp_path / "run", plain_recipe(data=data, steps_per_epoch=1)).train(strategy=two, verbose=0)
 
 
 @pytest.mark.parametrize(
-    ("devices", "count", "batch", "kept"), [(1, 21, 5, 21), (2, 16, 5, 15), (8, 21, 64, 16), (4, 9, 9, 9), (3, 7, 6, 6)]
+    ("devices", "count", "batch", "kept"), [(1, 9, 5, 9), (2, 17, 8, 16), (8, 21, 64, 16), (3, 11, 6, 11), (3, 7, 6, 6)]
 )
 def test_what_is_validated_on_is_shared_out_among_all_devices(devices, count, batch, kept):
     assert shareable(SimpleNamespace(num_replicas_in_sync=devices), count, batch) == kept
@@ -137,28 +137,34 @@ assert Run(sys.argv[1], adversarial_recipe()).train(strategy=strategy, verbose=0
 """
 
 
-def test_two_workers_over_loopback_train_one_run(tmp_path):
-    ports = free_ports(2)
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def said_by_two_workers(script, folder):
+    """The last word that each of two workers prints, of which both must end well."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path / "run")],
+            [sys.executable, "-c", script, str(folder)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**environment, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
+            env={**ENVIRONMENT, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
         )
         for i in range(2)
     ]
     outputs = [worker.communicate(timeout=300) for worker in workers]
     for worker, (_, errors) in zip(workers, outputs):
         assert worker.returncode == 0, errors[-3000:]
-    assert sorted(out.split()[-1] for out, _ in outputs) == ["chief", "other"]
+    return [out.split()[-1] for out, _ in outputs]
+
+
+def test_two_workers_over_loopback_train_one_run(tmp_path):
+    assert sorted(said_by_two_workers(WORKER, tmp_path / "run")) == ["chief", "other"]
 
     alone = subprocess.run(
         [sys.executable, "-c", WORKER.replace("== 2", "== 1"), str(tmp_path / "alone")],
-        env=environment,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=300,
@@ -170,6 +176,22 @@ def test_two_workers_over_loopback_train_one_run(tmp_path):
     ends = [np.concatenate([w.ravel() for w in generator_weights(tmp_path / name)]) for name in ("run", "alone")]
     # Adam moves a weight whose gradient is next to zero by its rate to either side, so a few differ
     assert np.mean(np.abs(np.subtract(*ends)) < 25 * TOLERANCE) > 0.98
+
+
+OUT_OF_TIME = """
+import sys
+from helpers import plain_recipe
+from tfar.training.distribution import choose_strategy, is_chief
+from tfar.training.runs import Run
+strategy = choose_strategy("auto")
+minutes = 1000 if is_chief(strategy) else 0
+print(Run(sys.argv[1], plain_recipe()).train(strategy=strategy, minutes=minutes, verbose=0))
+"""
+
+
+def test_all_workers_stop_after_the_same_epoch_when_the_time_of_one_is_over(tmp_path):
+    assert said_by_two_workers(OUT_OF_TIME, tmp_path) == ["False", "False"]
+    assert Run(tmp_path).latest_epoch() == 1
 
 
 KILLED = """
@@ -203,7 +225,7 @@ class Cluster:
         self.said = []
 
     def start(self, index):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "CUDA_VISIBLE_DEVICES": ""}
+        environment = dict(ENVIRONMENT)
         environment["TF_CONFIG"] = json.dumps({"cluster": self.cluster, "task": {"type": "worker", "index": index}})
         command = [sys.executable, "-c", KILLED, str(self.folder)]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)

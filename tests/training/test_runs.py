@@ -23,6 +23,7 @@ from tfar.storage import load_weights
 from tfar.training.callbacks import StopOnNonFinite
 from tfar.training.region_aware import RegionAwareRun, open_run
 from tfar.training.runs import Run, copy_matching_weights
+from tfar.training.trainer import build_discriminator
 
 
 def epochs_in_log(run):
@@ -30,9 +31,9 @@ def epochs_in_log(run):
         return [int(row["epoch"]) for row in csv.DictReader(file)]
 
 
-def final_weights(run):
-    network = build(run.recipe.generator)
-    load_weights(network, run.checkpoint(run.recipe.epochs) / "generator.weights.h5")
+def final_weights(run, name="generator"):
+    network = build_discriminator(run.recipe, 3) if name == "discriminator" else build(run.recipe.generator)
+    load_weights(network, run.checkpoint(run.recipe.epochs) / f"{name}.weights.h5")
     return network.get_weights()
 
 
@@ -118,6 +119,19 @@ def test_resuming_in_the_middle_of_a_phase_keeps_the_optimizer(tmp_path):
     for a, b in zip(final_weights(whole), final_weights(halves)):
         np.testing.assert_allclose(b, a, atol=1e-5)
     assert epochs_in_log(halves) == [1, 2]
+
+
+def test_resuming_in_the_middle_of_an_adversarial_phase_keeps_all_networks_and_optimizers(tmp_path):
+    phase = Phase(epochs=2, terms={"mse": 1.0, "adversarial": 1e-2}, learning_rate=1e-3)
+    discriminator = Network(builder="srgan_discriminator", options={"filters": 4, "norm": "none"})
+    recipe = adversarial_recipe(phases=(phase,), discriminator=discriminator, data=Data(patch=32, batch=4))
+    whole, halves = Run(tmp_path / "whole", recipe), Run(tmp_path / "halves", recipe)
+    assert whole.train(verbose=0)
+    assert not halves.train(minutes=0, verbose=0)
+    assert halves.train(verbose=0)
+    for name in ("generator", "averaged_generator", "discriminator"):
+        for a, b in zip(final_weights(whole, name), final_weights(halves, name), strict=True):
+            np.testing.assert_allclose(b, a, atol=1e-5, err_msg=name)
 
 
 def test_moments_are_kept_where_the_rate_alone_changes(tmp_path):

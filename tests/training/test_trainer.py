@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -366,6 +367,16 @@ def test_validation_step_uses_the_averaged_generator_and_changes_nothing(batch):
     assert not any(changed(before[0], trainer.averaged_generator)) and not any(changed(before[1], trainer.generator))
 
 
+def test_every_patch_counts_alike_in_what_is_logged_whatever_the_batches():
+    recipe = plain_recipe(data=Data(patch=32, batch=20))
+    x, original = batch_for(recipe)
+    trainer = Trainer(recipe)
+    trainer.begin(recipe.phases[0])
+    whole, parts = (trainer.evaluate(x, original, batch_size=size, verbose=0, return_dict=True) for size in (20, 16))
+    assert set(whole) == {"mse", "edge", "loss", "psnr"}
+    assert parts == pytest.approx(whole, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -393,7 +404,11 @@ def test_validation_step_uses_the_averaged_generator_and_changes_nothing(batch):
         ({"monitor": "ssim"}, "monitor must be"),
         (
             {"monitor": "edge", "phases": (Phase(epochs=1, terms={"mse": 1.0}), Phase(epochs=1, terms={"edge": 1.0}))},
-            "monitor must be psnr, last, loss or a term of every phase, got 'edge'",
+            "monitor must be psnr, last, a term of every phase or, .* loss, got 'edge'",
+        ),
+        (
+            {"monitor": "loss", "phases": (Phase(epochs=1, terms={"mse": 1.0}), Phase(epochs=1, terms={"mse": 2.0}))},
+            "where all phases have the same terms and weights, loss, got 'loss'",
         ),
         ({"generator": Network(builder="edge_cnn", options={"blokcs": 2})}, "no option 'blokcs'"),
         (
@@ -406,6 +421,15 @@ def test_validation_step_uses_the_averaged_generator_and_changes_nothing(batch):
 def test_recipes_that_do_not_fit_together_are_refused(changes, message):
     with pytest.raises(RecipeError, match=message):
         Trainer(plain_recipe(**changes))
+
+
+@pytest.mark.parametrize("monitor", ["loss", "perceptual"])
+def test_what_fades_in_one_phase_only_is_not_compared_with_that_of_another(monitor):
+    fading, other = (Phase(epochs=1, terms={"mse": 1.0, "perceptual": 1e-6}, fading=f) for f in (("perceptual",), ()))
+    for phases in ((fading, fading), (other, dataclasses.replace(other, learning_rate=1e-5))):
+        Trainer(adversarial_recipe(monitor=monitor, phases=phases))
+    with pytest.raises(RecipeError, match="monitor must be"):
+        Trainer(adversarial_recipe(monitor=monitor, phases=(fading, other)))
 
 
 @pytest.mark.parametrize(("patch", "texture_patch"), [(40, 16), (64, 2), (56, 14)])

@@ -90,22 +90,21 @@ class Patches:
         """
         size, together = self.data.batch, self.data.patches_per_image
         part = part or range(size)
-        groups = -(-size // together)
         arrays: list[tuple[np.ndarray, ...]] = []
         for group in range(part.start // together, -(-part.stop // together)):
             places = range(group * together, min((group + 1) * together, size))
-            drawn = self._draw_group(index, group, groups, len(places))
+            drawn = self._draw_group(index, group, places)
             arrays += [patch for place, patch in zip(places, drawn) if place in part]
         original, *known = map(np.stack, zip(*arrays))
         return dict(zip(("jpeg", "table", "offset", "noise"), known)), original
 
-    def _draw_group(self, index: int, group: int, groups: int, count: int) -> list[tuple[np.ndarray, ...]]:
-        """The patches of a batch that are cut from one image, each with what is known of it."""
+    def _draw_group(self, index: int, group: int, places: range) -> list[tuple[np.ndarray, ...]]:
+        """The patches of a batch that are cut from one image, for these places, each with what is known of it."""
         rng = np.random.default_rng((self.seed, index, group))
-        image = self._draw_image(rng, group / groups, 1 / groups)
-        patches = [self._draw_patch(image, rng) for _ in range(count)]
+        image = self._draw_image(rng, places.start / self.data.batch, len(places) / self.data.batch)
+        patches = [self._draw_patch(image, rng) for _ in places]
         if self.noise:
-            noise = draw_noise(rng, count, self.data.patch, self.data.patch)
+            noise = draw_noise(rng, len(places), self.data.patch, self.data.patch)
             return [(*patch, own) for patch, own in zip(patches, noise)]
         return patches
 

@@ -17,6 +17,7 @@ from tfar import pixels
 from tfar.errors import NonFiniteLoss
 from tfar.models import call
 from tfar.storage import save_weights, write_atomically
+from tfar.training.distribution import on_any_worker
 from tfar.training.tensorboard import TensorBoardLog
 
 SAMPLES = 4
@@ -57,14 +58,18 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Stops at the end of the epoch in which a number of minutes, if any, has passed since the callback was made."""
+    """Stops at the end of the epoch in which a number of minutes, if any, has passed since the callback was made.
 
-    def __init__(self, minutes: float | None):
+    Of a cluster all workers stop as soon as it has passed for one of them.
+    """
+
+    def __init__(self, minutes: float | None, strategy: Any):
         super().__init__()
+        self.strategy = strategy
         self.deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
     def on_epoch_end(self, epoch, logs=None):
-        if time.monotonic() >= self.deadline:
+        if on_any_worker(self.strategy, time.monotonic() >= self.deadline):
             self.model.stop_training = True
 
 

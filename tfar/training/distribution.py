@@ -80,9 +80,19 @@ def is_chief(strategy) -> bool:
 def barrier(strategy):
     """Wait until every worker of a cluster has come this far; nothing to wait for elsewhere."""
     if worker_count(strategy) > 1:
-        import tensorflow as tf
+        _sum(strategy, 1)
 
-        strategy.reduce("SUM", strategy.run(lambda: tf.constant(1)), axis=None)
+
+def on_any_worker(strategy, fact: bool) -> bool:
+    """Whether something is so on one worker of a cluster at least; all of them have to ask, and get the same answer."""
+    return _sum(strategy, int(fact)) > 0 if worker_count(strategy) > 1 else fact
+
+
+def _sum(strategy, number: int) -> int:
+    """The sum of what all devices of a cluster have."""
+    import tensorflow as tf
+
+    return int(strategy.reduce("SUM", strategy.run(lambda: tf.constant(number)), axis=None))
 
 
 def shares(strategy, size: int) -> list[range]:
@@ -92,10 +102,13 @@ def shares(strategy, size: int) -> list[range]:
 
 
 def check_batch(strategy, size: int):
-    """Raise :class:`RecipeError` when a device would get nothing of a batch, and its losses would not be numbers."""
+    """Raise :class:`RecipeError` unless every device gets as many patches of a batch.
+
+    The devices' gradients count alike, so the patches of a smaller part would count more than the others.
+    """
     devices = strategy.num_replicas_in_sync
-    if len(shares(strategy, size)) < devices:
-        raise RecipeError(f"data.batch is {size}, which cannot be shared out among {devices} devices")
+    if size % devices:
+        raise RecipeError(f"data.batch is {size}, which is no multiple of the {devices} devices that share it")
 
 
 def shareable(strategy, count: int, batch: int) -> int:
@@ -133,12 +146,8 @@ def batches(strategy, patches: Patches, start: int, stop: int):
 
 def check_same_epoch(strategy, epochs: int, folder):
     """Raise :class:`CheckpointError` when the workers of a cluster do not find the same checkpoint."""
-    if worker_count(strategy) > 1:
-        import tensorflow as tf
-
-        total = int(strategy.reduce("SUM", strategy.run(lambda: tf.constant(epochs)), axis=None))
-        if total != epochs * strategy.num_replicas_in_sync:
-            raise CheckpointError(f"{folder}: the workers find different checkpoints; it must lie on a disk they share")
+    if worker_count(strategy) > 1 and _sum(strategy, epochs) != epochs * strategy.num_replicas_in_sync:
+        raise CheckpointError(f"{folder}: the workers find different checkpoints; it must lie on a disk they share")
 
 
 @contextlib.contextmanager

@@ -92,7 +92,8 @@ class Run:
 
         Args:
             strategy: made by :func:`tfar.training.distribution.choose_strategy`; by default its ``auto``.
-            minutes: stop after the epoch in which this time has passed; a later call goes on from there.
+            minutes: stop after the epoch in which this time has passed, on one worker of a cluster at least; a later
+                call goes on from there.
             initial: a network whose weights a new run starts from, layer by layer where name and shapes agree; of a
                 fused region-aware network its part of the generator's name.
             on_nan: what to do when a loss term becomes NaN or infinite: ``stop``, or ``rollback``, which goes on from
@@ -105,7 +106,7 @@ class Run:
         Raises:
             ImageError: when there are no images to train on.
             ShardError: when packed photographs are not as they were packed.
-            RecipeError: when the batches cannot be shared out among the devices of the strategy.
+            RecipeError: when the devices of the strategy cannot get equal parts of the batches.
             NonFiniteLoss: when a loss term becomes NaN or infinite.
             CheckpointError: when a checkpoint cannot be written; the one before is whole. When no layer of ``initial``
                 agrees.
@@ -117,7 +118,7 @@ class Run:
             remove_parts(self.folder)
             remove_parts(self.folder / "checkpoints")
             write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
-        stop = StopAfter(minutes)
+        stop = StopAfter(minutes, strategy)
         while True:
             try:
                 with watch_workers(strategy, f"{self.folder} goes on from its newest checkpoint"):

@@ -146,8 +146,8 @@ class Trainer(keras.Model):
     """Trains a generator, and its discriminator in adversarial phases, as a recipe says.
 
     Each step divides its losses by the number of replicas, because the optimizers add the replicas' gradients up.
-    Every loss term is logged by its name, without its weight in the phase; ``psnr`` (dB), the mean over the patches, is
-    logged too. Validation uses :attr:`averaged_generator`.
+    Every loss term is logged by its name, without its weight in the phase; ``psnr`` (dB) is logged too; both are means
+    over the patches, however many of them a batch has. Validation uses :attr:`averaged_generator`.
 
     Args:
         recipe: what to train and how.
@@ -244,8 +244,9 @@ class Trainer(keras.Model):
 
     def _log(self, values: dict, step: Step) -> dict:
         values["psnr"] = _mean_psnr(step.original, ops.clip(step.restored, -1.0, 1.0))
+        patches = ops.shape(step.original)[0]
         for name, value in values.items():
-            self._means[name].update_state(ops.stop_gradient(value))
+            self._means[name].update_state(ops.stop_gradient(value), sample_weight=patches)
         # Keras averages the logs of several workers along an axis, which scalars lack.
         shape = (1,) if self.workers > 1 else ()
         return {name: ops.reshape(self._means[name].result(), shape) for name in values}
@@ -306,7 +307,10 @@ class Trainer(keras.Model):
 
 
 def build_discriminator(recipe: Recipe, channels: int) -> keras.Model | None:
-    """The discriminator of a recipe, for patches of the recipe's size and a generator's number of channels."""
+    """The discriminator of a recipe, for patches of the recipe's size and a generator's number of channels.
+
+    :class:`RecipeError` for an unknown one, or one of other channels.
+    """
     if recipe.discriminator is None:
         return None
     options = {"patch": recipe.data.patch, "channels": channels, **recipe.discriminator.options}
@@ -373,9 +377,18 @@ def check_terms(recipe: Recipe, generator: keras.Model):
     for name in (name for phase in recipe.phases for name in phase.fading):
         if name not in FADING_TERMS:
             raise RecipeError(f"the loss term {name!r} cannot fade; these can: {', '.join(FADING_TERMS)}")
-    monitored = set.intersection(*(set(phase.terms) for phase in recipe.phases))
-    if recipe.monitor not in ("psnr", "last", "loss", *monitored):
-        raise RecipeError(f"monitor must be psnr, last, loss or a term of every phase, got {recipe.monitor!r}")
+    monitored = {name for name, _ in set.intersection(*map(_faded_terms, recipe.phases))}
+    first = recipe.phases[0]
+    if all((phase.terms, set(phase.fading)) == (first.terms, set(first.fading)) for phase in recipe.phases):
+        monitored.add("loss")
+    if recipe.monitor not in ("psnr", "last", *monitored):
+        known = "psnr, last, a term of every phase or, where all phases have the same terms and weights, loss"
+        raise RecipeError(f"monitor must be {known}, got {recipe.monitor!r}")
+
+
+def _faded_terms(phase: Phase) -> set[tuple[str, bool]]:
+    """The terms of a phase, each with whether it fades: what can be compared among phases."""
+    return {(name, name in phase.fading) for name in phase.terms}
 
 
 def _mean_psnr(original, restored):
