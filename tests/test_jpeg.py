@@ -133,6 +133,12 @@ def test_the_luma_table_of_a_picture_that_holds_others(tmp_path):
     np.testing.assert_array_equal(jpeg.file_luma_table(tmp_path / "photo.jpg"), quantization.luma_table(31))
 
 
+@pytest.mark.parametrize("mode, options", [("RGB", {"keep_rgb": True}), ("CMYK", {})])
+def test_files_of_other_components_have_no_luma_table(tmp_path, mode, options):
+    Image.fromarray(COLOR).convert(mode).save(tmp_path / "photo.jpg", **options)
+    assert jpeg.file_luma_table(tmp_path / "photo.jpg") is None
+
+
 @pytest.mark.parametrize("name", ["photo.png", "photo.webp", "photo.tif", "photo.bmp"])
 def test_other_files_have_no_table(tmp_path, name):
     Image.fromarray(COLOR).save(tmp_path / name)

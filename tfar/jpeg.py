@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from keras import ops
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from tfar import pixels
-from tfar.quantization import BLOCK, dct_basis, quantization_tables
+from tfar.quantization import BLOCK, dct_basis, holds_luma, quantization_tables
 from tfar.recipes import SUBSAMPLINGS
 
 
@@ -57,14 +57,15 @@ def compress(image: np.ndarray, quality: int, subsampling: str = "4:2:0", tables
 
 
 def file_luma_table(path: str | Path) -> np.ndarray | None:
-    """The quantisation table of a JPEG file's luma, ``(8, 8)``; None when the file is no JPEG.
+    """The quantisation table of a JPEG file's luma, ``(8, 8)``; None when the file is no JPEG, or one of RGB or CMYK.
 
     Raises:
         OSError: when the file cannot be opened as an image.
     """
     with Image.open(path) as image:
-        tables = getattr(image, "quantization", None)  # of a JPEG, or of an MPO, which holds several
-        return np.int32(tables[min(tables)]).reshape(BLOCK, BLOCK) if tables else None
+        if not isinstance(image, JpegImagePlugin.JpegImageFile) or not holds_luma(image):
+            return None
+        return np.int32(image.quantization[image.layer[0][3]]).reshape(BLOCK, BLOCK)
 
 
 def block_dct(luma):

@@ -1,10 +1,11 @@
-"""Quantisation tables of JPEG encoders, and how strong a table is; needs NumPy and Pillow only."""
+"""Quantisation tables of JPEG encoders and files, and how strong a table is; needs NumPy and Pillow only."""
 
 import functools
 import math
 from typing import Literal, get_args
 
 import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.JpegPresets import presets as PHOTOSHOP_PRESETS
 
 BLOCK = 8
@@ -79,6 +80,19 @@ def quantization_tables(quality: int, tables: str = "standard") -> tuple[np.ndar
 def photoshop_tables() -> list[np.ndarray]:
     """The tables that Photoshop uses, as Pillow has them: uint8 arrays ``(2, 8, 8)`` of luma and chroma."""
     return [np.uint8(preset["quantization"]).reshape(2, BLOCK, BLOCK) for preset in PHOTOSHOP_PRESETS.values()]
+
+
+def holds_luma(image: JpegImageFile) -> bool:
+    """Whether the first component of a JPEG file is luma, not red or cyan, as libjpeg decides: by the number of
+    components, the markers of JFIF and Adobe, or the components' names.
+    """
+    if len(image.layer) != 3:
+        return len(image.layer) == 1
+    if "jfif" in image.info:
+        return True
+    if "adobe_transform" in image.info:
+        return image.info["adobe_transform"] != 0
+    return bytes(layer[0] for layer in image.layer) != b"RGB"
 
 
 @functools.cache

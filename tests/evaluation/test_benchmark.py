@@ -182,6 +182,16 @@ def test_real_files_are_scored_without_an_original(folder):
     assert {row.quality for row in rows} == {benchmark.AS_FOUND}
 
 
+def test_real_files_without_luma_have_no_share_outside(folder):
+    Image.fromarray(PHOTOS["a.png"]).save(folder / "a.jpg", keep_rgb=True)
+    Image.fromarray(PHOTOS["b.png"]).save(folder / "b.jpg")
+    rows, _ = run([Counting()], folder, names=["real"])
+    assert [(row.image, [*row.scores]) for row in rows if row.model == "inverse"] == [
+        ("a.jpg", []),
+        ("b.jpg", ["outside"]),
+    ]
+
+
 def test_two_models_or_folders_of_one_name_and_a_missing_folder_are_refused(folder, tmp_path):
     with pytest.raises(TfarError, match="same name: inverse, inverse"):
         run([Counting(), Counting()], folder)

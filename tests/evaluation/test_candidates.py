@@ -55,6 +55,11 @@ def test_candidates_are_as_far_apart_as_their_pairs(trial):
     assert same.apart == 0
 
 
+def test_one_candidate_is_none_to_compare(trial):
+    with pytest.raises(ValueError, match="at least two restorers are needed, got 1"):
+        score_candidates(trial, RESTORERS[:1], METRICS)
+
+
 def test_the_share_outside_is_that_of_the_coefficients_with_that_of_the_original_beside_it():
     trial = protocols.gray(PHOTOS[0], 90)
     found = score_candidates(trial, RESTORERS, METRICS)

@@ -136,7 +136,7 @@ def evaluate(
         names: of the protocols, out of ``PROTOCOLS``.
         qualities: JPEG quality factors, for all protocols but ``real``.
         metrics: what to compute for the protocols with an original; ``real`` gives ``outside``, the share of DCT
-            coefficients that left their quantisation interval.
+            coefficients that left their quantisation interval, of files with luma.
         limit: take the first so many images of each folder only.
         cache: of scores.
         workers: threads; by default one per core.
@@ -238,8 +238,17 @@ class _Scorer:
 
     def _scores(self, trial: protocols.Trial, image: np.ndarray) -> dict[str, float]:
         if trial.original is None:
-            return {OUTSIDE: share_outside_interval(trial.jpeg, image, jpeg.file_luma_table(io.BytesIO(trial.file)))}
+            share = outside(trial, image)
+            return {} if share is None else {OUTSIDE: share}
         return score(self.metrics, trial.original, image)
+
+
+def outside(trial: protocols.Trial, image: np.ndarray) -> float | None:
+    """Share of the luma's DCT coefficients that an image has outside the intervals of the file, which is None where
+    that is no JPEG with luma; see :func:`tfar.restoration.consistency.share_outside_interval`.
+    """
+    table = jpeg.file_luma_table(io.BytesIO(trial.file))
+    return None if table is None else share_outside_interval(trial.jpeg, image, table)
 
 
 def dataset(folder: str | Path) -> Path:
@@ -248,7 +257,17 @@ def dataset(folder: str | Path) -> Path:
 
 
 def trial(file: Path, protocol: str, quality: int) -> protocols.Trial:
-    """What a protocol makes of an image file."""
+    """What a protocol makes of an image file.
+
+    Args:
+        file: an original, or a JPEG file for the protocol ``real``.
+        protocol: one of ``PROTOCOLS``.
+        quality: JPEG quality factor, for all protocols but ``real``.
+
+    Raises:
+        OSError: when the file cannot be read.
+        ValueError: when it is no image, or none that the protocol takes.
+    """
     if protocol == "real":
         return protocols.real(file.read_bytes())
     return FULL_REFERENCE[protocol](read_image(file), quality)
@@ -264,6 +283,15 @@ def score_layers(
     """Score a network that was just trained on originals under the named protocols, at each quality factor.
 
     A region-aware network is scored layer by layer, any other one as a whole; the rows of the JPEGs are added.
+
+    Args:
+        model: as the builders of ``tfar.models`` give it.
+        images: name and original of each, uint8 ``(H, W, 3)`` RGB or ``(H, W)``.
+        qualities: JPEG quality factors.
+        names: of the protocols, out of ``FULL_REFERENCE``.
+
+    Raises:
+        ValueError: for an image that a protocol does not take.
     """
     chosen = choose(DEFAULT_METRICS)
     restorers: dict[str, Callable[[np.ndarray], np.ndarray]] = {BASELINE: np.asarray, **layer_restorers(model)}

@@ -4,7 +4,6 @@ The one-to-many paper (Section 4.2) shows two candidates of an image side by sid
 measured here.
 """
 
-import io
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfar import jpeg
-from tfar.evaluation.benchmark import FULL_REFERENCE
+from tfar.evaluation.benchmark import FULL_REFERENCE, outside
 from tfar.evaluation.protocols import Trial
 from tfar.images.read import image_files, read_image
 from tfar.metrics.catalogue import Metric, score
-from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import Restorer
 from tfar.terminal import track
 
@@ -33,7 +30,7 @@ class CandidateScores:
         apart: mean absolute difference of two candidates, over all pairs and pixels, in levels of 255.
         apart_by: metric -> its mean over all pairs of candidates, for distances such as LPIPS.
         outside: mean share of the luma's DCT coefficients that a candidate has outside their quantisation interval;
-            None where the file is no JPEG.
+            None where the file is no JPEG with luma.
         original_outside: the same of the original, which is not zero: pixels are rounded and clipped before they are
             coded and after they are decoded. What a candidate has beyond it contradicts the JPEG.
     """
@@ -58,7 +55,11 @@ def score_candidates(
         restorers: one for each candidate, at least two.
         metrics: of the catalogue; those of which less is better are also taken between candidates.
 
+    Raises:
+        ValueError: when there are fewer than two restorers.
     """
+    if len(restorers) < 2:
+        raise ValueError(f"candidates are compared, so at least two restorers are needed, got {len(restorers)}")
     restored = [restore(trial.jpeg) for restore in restorers]
     scores = [score(metrics, trial.original, image) for image in restored]
     pairs = list(itertools.combinations(restored, 2))
@@ -78,8 +79,8 @@ def score_candidates(
             name: float(np.mean([score({name: metric}, a, b)[name] for a, b in pairs]))
             for name, metric in distances.items()
         },
-        outside=_mean([_outside(trial, image) for image in restored]),
-        original_outside=_outside(trial, trial.original),
+        outside=_mean([outside(trial, image) for image in restored]),
+        original_outside=outside(trial, trial.original),
     )
 
 
@@ -92,7 +93,23 @@ def score_folder(
     *,
     limit: int | None = None,
 ) -> dict[str, CandidateScores]:
-    """The candidates of each model, over a folder of originals under a protocol at a quality factor."""
+    """The candidates of each model, over a folder of originals under a protocol at a quality factor.
+
+    Args:
+        models: the restorers of each model by its name, at least two, one for each candidate.
+        folder: of originals.
+        protocol: one of ``FULL_REFERENCE``.
+        quality: JPEG quality factor.
+        metrics: as for :func:`score_candidates`.
+        limit: take the first so many images only.
+
+    Returns:
+        The means over the images, by the model's name.
+
+    Raises:
+        ImageError: when the folder is missing or holds no images, or one of them cannot be read.
+        ValueError: when a model has fewer than two restorers.
+    """
     files = image_files(folder)[:limit]
     found: dict[str, list[CandidateScores]] = {name: [] for name in models}
     for file in track(files, len(files), "images"):
@@ -115,11 +132,6 @@ def mean_scores(each: Sequence[CandidateScores]) -> CandidateScores:
         outside=_mean([scores.outside for scores in each]),
         original_outside=_mean([scores.original_outside for scores in each]),
     )
-
-
-def _outside(trial: Trial, image) -> float | None:
-    table = jpeg.file_luma_table(io.BytesIO(trial.file))
-    return None if table is None else share_outside_interval(trial.jpeg, image, table)
 
 
 def _mean(values):

@@ -43,8 +43,8 @@ def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.nda
 def file_share_outside_interval(source: Path, target: Path) -> float | None:
     """Share of the luma's DCT coefficients of a JPEG file that its restored file has moved out of their interval.
 
-    None when the source is no JPEG, smaller than a block, or turned by its EXIF orientation, which moves the blocks;
-    see :func:`share_outside_interval`.
+    None when the source is no JPEG with luma, smaller than a block, or turned by its EXIF orientation, which moves the
+    blocks; see :func:`share_outside_interval`.
     """
     with Image.open(source) as file:
         if orientation(file) != 1:

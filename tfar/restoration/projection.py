@@ -15,7 +15,7 @@ from PIL import JpegImagePlugin
 from tfar import pixels
 from tfar.images.read import EOI, open_image
 from tfar.images.turns import as_stored, upright
-from tfar.quantization import BLOCK, dct_basis
+from tfar.quantization import BLOCK, dct_basis, holds_luma
 
 RGB_FROM_YCBCR = np.linalg.inv(pixels.YCBCR_FROM_RGB)
 STRIP = 64 * BLOCK  # rows at a time, so that memory does not grow with the picture
@@ -44,10 +44,10 @@ def coded_planes(data: bytes, orientation: int = 1) -> CodedPlanes | None:
         None when the file is not one of luma and chroma with full luma (no JPEG, CMYK, RGB).
     """
     with open_image(io.BytesIO(data + EOI)) as image:  # an end for a file that was cut short
-        if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.mode not in ("L", "RGB"):
+        if not isinstance(image, JpegImagePlugin.JpegImageFile) or not holds_luma(image):
             return None
         sampling = [layer[1:3] for layer in image.layer]
-        if _holds_rgb(image) or sampling[0] != max(sampling):
+        if sampling[0] != max(sampling):
             return None
         full = sampling.count(sampling[0])
         count = full if full == len(sampling) else 1
@@ -57,15 +57,6 @@ def coded_planes(data: bytes, orientation: int = 1) -> CodedPlanes | None:
         planes = np.asarray(image)
     planes = planes.reshape(*planes.shape[:2], -1)[..., :count]
     return CodedPlanes(np.ascontiguousarray(planes), tables.reshape(count, BLOCK, BLOCK), orientation)
-
-
-def _holds_rgb(image: JpegImagePlugin.JpegImageFile) -> bool:
-    """Whether the components are red, green and blue, as libjpeg decides: by Adobe's marker, or by their names."""
-    if len(image.layer) == 1 or "jfif" in image.info:
-        return False
-    if "adobe_transform" in image.info:
-        return image.info["adobe_transform"] == 0
-    return bytes(layer[0] for layer in image.layer) == b"RGB"
 
 
 def project(restored: np.ndarray, coded: CodedPlanes) -> np.ndarray:
