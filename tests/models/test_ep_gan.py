@@ -154,5 +154,14 @@ def test_baseline_is_the_generator_with_the_mse_only(name):
     whole, part = RECIPES["ep-gan"][name], RECIPES["ep-gan-mse"][name]
     assert part.generator == whole.generator
     assert part.discriminator is None and part.features is None
-    [phase] = part.phases
-    assert (phase.terms, phase.epochs, part.monitor) == ({"mse": 1}, whole.epochs, "psnr")
+    assert all(phase.terms == {"mse": 1} for phase in part.phases)
+    assert (part.epochs, part.monitor) == (whole.epochs, "psnr")
+
+
+def test_the_baseline_of_the_paper_has_the_rates_of_the_whole():
+    whole, part = (RECIPES[name]["paper"].phases for name in ("ep-gan", "ep-gan-mse"))
+    assert [(phase.epochs, phase.learning_rate) for phase in part] == [(20, 1e-4), (100, 1e-4), (100, 1e-5)]
+    assert [(phase.epochs, phase.learning_rate) for phase in whole] == [
+        (phase.epochs, phase.learning_rate) for phase in part
+    ]
+    assert all(later.continues(earlier) for earlier, later in zip(part, part[1:]))

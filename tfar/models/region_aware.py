@@ -27,6 +27,8 @@ Deviations and choices (what the text does not say):
   quality 10 the MSE was 0.0130, 1e-6 L_TM 0.0072 and 1e-6 L_Percep 0.0127; with the size of the 16-pixel patch, 1e-6
   L_TM was 277. The patches' terms are averaged; w_l of Eq. 8 is 1.
 - The text says nothing of flips and turns, so the paper recipe has none.
+- A tenth of the photographs is held out, of which the text says nothing; without a discriminator the best epoch on
+  them is kept.
 - The practical recipes also code a share of the patches in gray, start the texture generator from the base network,
   and draw larger patches than the paper.
 """
