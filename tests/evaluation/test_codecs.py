@@ -53,6 +53,12 @@ def test_the_next_step_would_be_too_large(name, monkeypatch):
     assert len(sizes) <= 9
 
 
+def test_jpeg2000_takes_the_irreversible_wavelet_and_color_transform():
+    file = codecs.jpeg2000(PHOTO, 2000)
+    style = file.index(b"\xff\x52")  # the marker of the coding style (ITU-T T.800, A.6.1)
+    assert (file[style + 8], file[style + 13]) == (1, 0)  # a transform of the components; 0 is the 9-7 wavelet
+
+
 def test_a_size_that_cannot_be_reached_gives_the_smallest_file():
     smallest = codecs.webp(PHOTO, 1)
     assert smallest == codecs.webp(PHOTO, len(smallest))

@@ -11,15 +11,16 @@ from tfar.evaluation.detections import mean_average_precision, method_and_qualit
 TRUTH = {
     "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
     "categories": [{"id": 3, "name": "cat"}, {"id": 5, "name": "dog"}, {"id": 7, "name": "owl"}],
-    "annotations": [  # two cats, and a dog whose id pycocotools would take for "not matched"; no owl
+    "annotations": [  # two cats, a dog whose id pycocotools would take for "not matched", and a crowd of cats; no owl
         {"id": 1, "image_id": 1, "category_id": 3, "bbox": [10, 10, 100, 100], "area": 10000, "iscrowd": 0},
         {"id": 2, "image_id": 2, "category_id": 3, "bbox": [50, 60, 120, 80], "area": 9600, "iscrowd": 0},
         {"id": 0, "image_id": 2, "category_id": 5, "bbox": [200, 20, 100, 60]},
+        {"id": 4, "image_id": 1, "category_id": 3, "bbox": [300, 200, 100, 100], "area": 10000, "iscrowd": 1},
     ],
 }
 PERFECT = [
     {"image_id": box["image_id"], "category_id": box["category_id"], "bbox": box["bbox"], "score": 0.9}
-    for box in TRUTH["annotations"]
+    for box in TRUTH["annotations"][:3]
 ]
 FOUND = {
     "original": PERFECT,
@@ -29,6 +30,12 @@ FOUND = {
     "aside": [*PERFECT[:2], PERFECT[2] | {"bbox": [220, 20, 100, 60]}],
     # A wrong cat before the right ones halves the precision at the first and leaves 2/3 at the second.
     "wrong": [*PERFECT, PERFECT[0] | {"bbox": [300, 300, 20, 20], "score": 0.95}],
+    # An IoU of 84 / 116, or 0.724, is enough for the thresholds up to 0.7.
+    "near": [*PERFECT[:2], PERFECT[2] | {"bbox": [216, 20, 100, 60]}],
+    # The right dog is the eleventh box of its image.
+    "eleventh": [*PERFECT, *[PERFECT[2] | {"bbox": [10, 200, 20, 20], "score": 0.95}] * 10],
+    # A cat in the crowd counts neither way.
+    "crowd": [*PERFECT, PERFECT[0] | {"bbox": [310, 210, 20, 20], "score": 0.95}],
     "nothing": [],
 }
 AT_HALF = 51 / 101
@@ -60,6 +67,9 @@ def precisions(tmp_path_factory):
         ("half", [AT_HALF] * 3, [1, 1, 1]),
         ("aside", [1, 1, 1], [0.4, 1, 0]),
         ("wrong", [2 / 3] * 3, [1, 1, 1]),
+        ("near", [1, 1, 1], [0.5, 1, 0]),
+        ("eleventh", [1, 1, 1], [1 / 11] * 3),
+        ("crowd", [1, 1, 1], [1, 1, 1]),
         ("nothing", [0, 0, 0], [0, 0, 0]),
     ],
 )

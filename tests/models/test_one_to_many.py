@@ -63,8 +63,11 @@ def test_layers_of_the_proposal_network():
     )
     assert sorted(norms(model)) == sorted(["norm", *(f"{unit}_norm{j}" for unit in units for j in (1, 2))])
     assert norms(proposal_network(**FORMS["paper"])) == []
-    initializers = {layer.kernel_initializer.__class__.__name__ for layer in model.layers if hasattr(layer, "kernel")}
-    assert initializers == {"HeUniform"}
+    assert initializers(model) == {"HeUniform"}
+
+
+def initializers(model):
+    return {layer.kernel_initializer.__class__.__name__ for layer in model.layers if hasattr(layer, "kernel")}
 
 
 def test_without_noise_there_is_one_branch_and_one_restoration():
@@ -175,6 +178,7 @@ def test_layers_of_the_discriminator():
         ("conv7", 4, 1, 16),
         ("conv8", 4, 2, 16),
     ]
+    assert initializers(model) == {"HeUniform"}
     assert norms(model) == [f"norm{i}" for i in range(2, 9)]
     assert model.get_layer("flatten").input.shape == (None, 7, 7, 16)
     assert input_names(model) == ["image"]
