@@ -70,6 +70,9 @@ def double(original: np.ndarray, quality: int) -> Trial:
     Args:
         original: as for :func:`gray`, at least 5x5 pixels.
         quality: libjpeg's quality factor of both JPEGs, 1 to 100.
+
+    Raises:
+        ValueError: for a smaller image.
     """
     luma = pixels.studio_luma(original)
     if min(luma.shape) <= SHIFT:

@@ -188,7 +188,10 @@ def converted(
     quantize: str,
     samples: Sequence[Mapping[str, np.ndarray]] = (),
 ) -> bytes:
-    """The TFLite file of a SavedModel; for ``int8`` with ranges of what the samples, inputs by name, give."""
+    """The TFLite file of a SavedModel; for ``int8`` with ranges of what the samples, inputs by name, give.
+
+    ``ValueError`` for ``int8`` without samples.
+    """
     import tensorflow as tf
 
     if quantize == "int8" and not samples:

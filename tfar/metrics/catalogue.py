@@ -132,7 +132,7 @@ METRICS = {
         takes="either",
         higher_is_better=False,
         smallest=16,
-        meaning="Distance of structure and texture by the features of VGG-16.",
+        meaning="Distance of structure and texture by the features of VGG-16, of images at full size.",
     ),
 }
 

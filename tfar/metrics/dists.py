@@ -43,7 +43,9 @@ class L2Pooling(keras.layers.Layer):
 class Dists:
     """Structure and texture distance of two images: 0 for identical ones, larger is worse; computed in float32.
 
-    Textures count as alike when their means in the features of VGG-16 agree, whatever the place of each detail.
+    Textures count as alike when their means in the features of VGG-16 agree, whatever the place of each detail. Images
+    are taken at full size; the authors' program first resizes them, to a shorter side of 256 pixels, and gives other
+    numbers.
 
     Args:
         path: ``.npz`` file with ``alpha`` and ``beta``, the weights of texture and structure of the 1475 channels.
@@ -71,7 +73,10 @@ class Dists:
         self.digest = sha256(path, vgg16)
 
     def __call__(self, original: np.ndarray, restored: np.ndarray) -> float:
-        """Distance of ``restored`` from ``original``: uint8 ``(H, W, 3)`` RGB or ``(H, W)``, from 16x16 pixels up."""
+        """Distance of ``restored`` from ``original``: uint8 ``(H, W, 3)`` RGB or ``(H, W)``, from 16x16 pixels up.
+
+        ``ValueError`` as :func:`tfar.metrics.fidelity.check_pair`.
+        """
         check_pair(original, restored, smallest=self._smallest)
         images = pixels.to_float(np.stack([pixels.as_rgb(original), pixels.as_rgb(restored)]))
         found = self._trunk(images)

@@ -47,6 +47,9 @@ def psnr(original: np.ndarray, restored: np.ndarray) -> float:
 
     Returns:
         Decibels; infinity for identical images.
+
+    Raises:
+        ValueError: as :func:`check_pair`.
     """
     check_pair(original, restored)
     return _decibels(_mse(original, restored))
@@ -67,6 +70,9 @@ def psnr_b(original: np.ndarray, restored: np.ndarray) -> float:
 
     Returns:
         Decibels; infinity only for identical images without blocking.
+
+    Raises:
+        ValueError: as :func:`check_pair`.
     """
     check_pair(original, restored, smallest=2 * BLOCK, gray=True)
     return _decibels(_mse(original, restored) + _blocking_effect_factor(restored))
@@ -89,6 +95,7 @@ def e_psnr(original: np.ndarray, restored: np.ndarray) -> float:
 
     Raises:
         Undefined: a ValueError, when the original has no edge pixel.
+        ValueError: as :func:`check_pair`.
     """
     check_pair(original, restored, smallest=3, gray=True)
     edges = _edges(original)

@@ -22,6 +22,7 @@ def flip(original: np.ndarray, restored: np.ndarray) -> float:
 
     Raises:
         TfarError: when the package flip-evaluator is not installed.
+        ValueError: as :func:`tfar.metrics.fidelity.check_pair`.
     """
     check_pair(original, restored)
     try:

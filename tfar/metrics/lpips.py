@@ -76,7 +76,8 @@ class Lpips:
     def __call__(self, original: np.ndarray, restored: np.ndarray) -> float:
         """Distance of ``restored`` from ``original``: uint8 ``(H, W, 3)`` RGB or ``(H, W)``.
 
-        Both sides have at least 31 pixels for AlexNet, 16 for VGG-16.
+        Both sides have at least 31 pixels for AlexNet, 16 for VGG-16. ``ValueError`` as
+        :func:`tfar.metrics.fidelity.check_pair`.
         """
         check_pair(original, restored, smallest=self._smallest)
         images = pixels.to_float(np.stack([pixels.as_rgb(original), pixels.as_rgb(restored)]))

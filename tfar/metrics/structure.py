@@ -29,6 +29,9 @@ def ssim(original: np.ndarray, restored: np.ndarray, window: Literal["uniform", 
 
     Returns:
         A number in [-1, 1]; 1 for identical images.
+
+    Raises:
+        ValueError: as :func:`tfar.metrics.fidelity.check_pair`, or for another window.
     """
     if window not in WINDOWS:
         raise ValueError(f'window must be "uniform" or "gaussian", got {window!r}')
@@ -50,6 +53,9 @@ def ms_ssim(original: np.ndarray, restored: np.ndarray) -> float:
 
     Returns:
         A number in [0, 1]; 1 for identical images.
+
+    Raises:
+        ValueError: as :func:`tfar.metrics.fidelity.check_pair`.
     """
     check_pair(original, restored, smallest=MS_SSIM_SMALLEST, gray=True)
     score = 1.0

@@ -22,6 +22,7 @@ Deviations and choices (what the text does not say):
 - The quality factors are drawn from 10 to 40 for one network, and 10 000 of the paper's 1 500 000 iterations are an
   epoch's.
 - The text says nothing of flips and turns, so the paper recipe has none; nor of training with the MSE first.
+- A tenth of the photographs is held out, of which the text says nothing.
 - An image of any size is extended to a multiple of 64 by reflection, and the result is cut back.
 - ``cpu`` and ``demo`` take the practical form: three levels instead of six, residual blocks on every level, no
   normalisation, a global residual, MSE alone first; then lambda is 2000. ``cpu`` has LeakyReLUs on the way up, too.
@@ -75,6 +76,9 @@ def unet_generator(
     Returns:
         A model from a JPEG ``(B, H, W, channels)`` in [-1, 1], any H and W, to ``{"image": (B, H, W, channels)}``,
         float32.
+
+    Raises:
+        ValueError: for another norm or activation.
     """
     widths = [filters * min(2**level, WIDEST) for level in range(depth)]
 
@@ -123,6 +127,9 @@ def convolutional_discriminator(
     Returns:
         A model from images ``(B, patch, patch, channels)`` in [-1, 1] to logits ``(B, h, w, 1)``, float32, with
         h = w = patch/16 - 3: of the probabilities that regions of the image are of an original.
+
+    Raises:
+        ValueError: when the patch is smaller than 64 pixels, or for another norm.
     """
     if patch < 64:
         raise ValueError(f"patch must be at least 64, got {patch}")

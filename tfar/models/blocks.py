@@ -18,7 +18,8 @@ def conv(x, filters: int, kernel: int, *, strides: int = 1, name: str, **options
 def normalize(x, norm: str, *, name: str):
     """Batch normalisation over one replica (``batch``), over all replicas (``synchronized``), or nothing (``none``).
 
-    Backends that train on one device have one replica, so both kinds are the same there.
+    Backends that train on one device have one replica, so both kinds are the same there. ``ValueError`` for another
+    ``norm``.
     """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
@@ -34,7 +35,10 @@ def leaky_relu(x, *, name: str):
 
 
 def activate(x, activation: str, *, name: str):
-    """``relu``, or ``leaky_relu``, whose units go on learning where they are below zero: see docs/training.md."""
+    """``relu``, or ``leaky_relu``, whose units go on learning where they are below zero: see docs/training.md.
+
+    ``ValueError`` for another ``activation``.
+    """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     return layers.ReLU(name=name)(x) if activation == "relu" else leaky_relu(x, name=name)

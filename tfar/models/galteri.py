@@ -27,6 +27,8 @@ Deviations and choices (what the text does not say, or digits that are lost):
   this is a lambda of 512,000. GAN-L1 has a lambda of 0.05 (4%).
 - Smoothed labels are 0.9; the quality factors are drawn from 10 to 40; 5 000 of the paper's
   70 000 iterations are an epoch's; nothing is pretrained.
+- A tenth of the photographs is held out, of which the text says nothing; without a discriminator the best epoch on
+  them is kept.
 - ``cpu`` and ``demo`` take the practical form: a global residual in YCbCr whose last layer starts at zero, fewer
   blocks, a part of the patches in gray, and for the GANs a phase of MSE first, then the MSE beside the losses of Eq. 9
   and features of ``block3_conv3`` scaled to its size.
@@ -103,6 +105,9 @@ def sub_patch_discriminator(*, channels: int = 3, patch: int, filters: int = 32)
     Returns:
         A model from an image and, as the input ``jpeg``, its JPEG, both ``(B, patch, patch, channels)`` in [-1, 1], to
         logits ``(B, patch/16, patch/16, 1)``, float32: of the probabilities that the sub-patches are of an original.
+
+    Raises:
+        ValueError: when the patch is no multiple of 16.
     """
     if patch % SUB_PATCH:
         raise ValueError(f"patch must be a multiple of {SUB_PATCH}, got {patch}")

@@ -33,6 +33,8 @@ Deviations and choices (the numbers are lost from the text):
 - Patches are 112x112, 16 of them a batch; a part of the patches is gray; the text gives no number of epochs that
   survived: 100 of 1000 steps, the first of them without D as the text has it (Section 3.4). There are no flips and
   turns, of which the text says nothing.
+- A tenth of the photographs is held out, of which the text says nothing; without a discriminator the best epoch on
+  them is kept.
 - The features are those of VGG-16's last convolution; the text says "relu5_4", a layer that only VGG-19 has.
 - Every convolution of D but the last is followed by batch normalisation and LeakyReLU (caption of Table 1, Section
   3.3.2): the first one is normalised, the last one is followed by the classifier.
@@ -137,6 +139,9 @@ def naturalness_discriminator(
     Returns:
         A model from images ``(B, patch, patch, channels)`` in [-1, 1] to logits ``(B, 1)``, float32: of the probability
         that the image is natural.
+
+    Raises:
+        ValueError: for another ``bare`` or norm.
     """
     if bare not in BARE:
         raise ValueError(f"bare must be one of {', '.join(BARE)}, got {bare!r}")
