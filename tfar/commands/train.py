@@ -71,43 +71,62 @@ def run(options: argparse.Namespace) -> int:
         strategy = choose_strategy(options.strategy)
     backend.start()
     from tfar import recipes
-    from tfar.models import SYSTEMS, named_recipe
-    from tfar.training.region_aware import RegionAwareRun, network_of, open_run
-    from tfar.training.runs import Run
+    from tfar.training.region_aware import network_of
 
-    system, _, part = options.system.partition(".")
-    whole = system == "region-aware" and not part
-    make, parts = (RegionAwareRun, ("base.", "texture.")) if whole else (Run, ("",))
-    kind = options.recipe or DEFAULT_RECIPE
-    if system not in SYSTEMS:
-        raise TfarError(f"unknown system {options.system!r}; known: {', '.join(SYSTEMS)}")
-    if kind not in SYSTEMS[system]:
-        raise TfarError(f"unknown recipe {kind!r}; known: {', '.join(SYSTEMS[system])}")
-    recipe = SYSTEMS[system][kind] if whole else named_recipe(f"{system}:{kind}{part and '.'}{part}")
-    if options.resume:
-        given = (options.recipe, options.assignments, options.data, options.precision, options.run, options.initial)
-        if any(given):
-            raise TfarError(
-                "--resume takes the run's own recipe, so no --set, --recipe, --data, --precision, --run or --initial"
-            )
-        started = open_run(options.resume)
-        trained, known = _trained(started.recipe), {_trained(recipe)}
-        if whole:
-            known |= {_trained(recipe.base), _trained(recipe.texture)}
-        if trained not in known:
-            raise TfarError(f"{options.resume}: trains {trained}, not {options.system}")
-    else:
-        both = [f"{place}data.source={json.dumps(options.data)}" for place in parts if options.data]
-        both += [f"{place}precision={options.precision}" for place in parts if options.precision]
-        recipe = recipes.override(recipe, both + options.assignments)
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        started = make(options.run or Path("runs") / f"{options.system}-{kind}-{stamp}", recipe)
+    started = _resumed(options) if options.resume else _new(options)
     if options.show_recipe:
         print(recipes.to_json(started.recipe), end="")
         return 0
     initial = network_of(options.initial) if options.initial else None
     training_job(started, strategy=strategy, minutes=options.minutes, initial=initial, on_nan=options.on_nan)
     return 0
+
+
+def _new(options: argparse.Namespace):
+    """The run of a recipe with what ``--data``, ``--precision`` and ``--set`` change."""
+    from tfar import recipes
+    from tfar.training.region_aware import RegionAwareRun
+    from tfar.training.runs import Run
+
+    kind = options.recipe or DEFAULT_RECIPE
+    recipe = _recipe(options.system, kind)
+    whole = isinstance(recipe, RegionAware)
+    places = ("base.", "texture.") if whole else ("",)
+    changes = [f"{place}data.source={json.dumps(options.data)}" for place in places if options.data]
+    changes += [f"{place}precision={options.precision}" for place in places if options.precision]
+    recipe = recipes.override(recipe, changes + options.assignments)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = options.run or Path("runs") / f"{options.system}-{kind}-{stamp}"
+    return RegionAwareRun(folder, recipe) if whole else Run(folder, recipe)
+
+
+def _resumed(options: argparse.Namespace):
+    """The run of ``--resume``, which trains what ``options.system`` does."""
+    from tfar.training.region_aware import open_run
+
+    given = (options.recipe, options.assignments, options.data, options.precision, options.run, options.initial)
+    if any(given):
+        raise TfarError(
+            "--resume takes the run's own recipe, so no --set, --recipe, --data, --precision, --run or --initial"
+        )
+    recipe = _recipe(options.system, DEFAULT_RECIPE)
+    started = open_run(options.resume)
+    named = [recipe, recipe.base, recipe.texture] if isinstance(recipe, RegionAware) else [recipe]
+    if (trained := _trained(started.recipe)) not in map(_trained, named):
+        raise TfarError(f"{options.resume}: trains {trained}, not {options.system}")
+    return started
+
+
+def _recipe(name: str, kind: str):
+    """The recipe of a kind of a system, or of one of the two networks of the region-aware one."""
+    from tfar.models import SYSTEMS, named_recipe
+
+    system, _, part = name.partition(".")
+    if system not in SYSTEMS:
+        raise TfarError(f"unknown system {name!r}; known: {', '.join(SYSTEMS)}")
+    if kind not in SYSTEMS[system]:
+        raise TfarError(f"unknown recipe {kind!r}; known: {', '.join(SYSTEMS[system])}")
+    return named_recipe(f"{system}:{kind}.{part}") if part else SYSTEMS[system][kind]
 
 
 def _trained(recipe) -> str:
