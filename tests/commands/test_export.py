@@ -97,7 +97,7 @@ def test_a_version_does_not_lie_in_a_saved_model(refused, single_file, tmp_path)
 
 @pytest.mark.parametrize("name", ["saved_model", "model.tflite"])
 def test_what_is_there_is_not_replaced_unasked(run, refused, single_file, tmp_path, name):
-    (tmp_path / name).mkdir()
+    (tmp_path / name).mkdir() if name == "saved_model" else (tmp_path / name).touch()
     line = refused("export", tmp_path, "--preset", single_file)
     assert line == f"tfar: {tmp_path / name}: is there already; --overwrite replaces it"
     assert [path.name for path in tmp_path.iterdir()] == [name]
