@@ -251,10 +251,10 @@ def development_files(variable, *names):
     return paths
 
 
-def decode(uri):
-    """The image in a data URI of lossless WebP: uint8 ``(H, W, 3)``."""
+def decode(uri, form="webp"):
+    """The image in a data URI of lossless WebP, or another format: uint8."""
     head, data = uri.split(",")
-    assert head == "data:image/webp;base64"
+    assert head == f"data:image/{form};base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data, validate=True))))
 
 

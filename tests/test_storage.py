@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from tfar.storage import cache_folder, remove_parts, save_weights, sha256, write_atomically
+from tfar.storage import cache_folder, remove_parts, save_weights, sha256, write_atomically, write_text
 
 
 def names(folder):
@@ -37,6 +37,11 @@ def old_file(path):
 def old_folder(path):
     path.mkdir()
     (path / "kept").write_text("old")
+
+
+def test_names_that_are_no_text_are_escaped(tmp_path):
+    write_text(tmp_path / "new" / "list.txt", f"{os.fsdecode(b'caf' + bytes([0xE9]))}, é\r\n\n")
+    assert (tmp_path / "new" / "list.txt").read_bytes() == "caf\\udce9, é\r\n\n".encode()
 
 
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):

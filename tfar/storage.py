@@ -61,6 +61,14 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
         _remove(part)
 
 
+def write_text(path: str | Path, text: str):
+    """Write a text atomically, in UTF-8, with its line ends as they are.
+
+    Bytes in names of files that are no UTF-8 become escapes, as on the terminal.
+    """
+    write_atomically(path, lambda part: part.write_text(text, "utf-8", "backslashreplace", newline=""))
+
+
 def remove_parts(folder: str | Path, name: str = ""):
     """Remove what killed processes have left in a folder: of the file of a name, or of all that it holds.
 

@@ -1,6 +1,8 @@
 import json
+import os
 
 import pytest
+from helpers import save_image
 from skimage import data
 
 from tfar import cli
@@ -91,6 +93,16 @@ def test_a_report_on_a_folder_that_is_a_link_has_its_pictures(run, photo, luma_f
     code, out, err = run(*command, "--out", tmp_path / "report")
     assert (code, err, out[0]) == (0, [], "**LIVE1, gray, QF 10, 1 image**")
     assert "photo.png, the original" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_names_that_are_no_text_are_in_the_report(run, luma_file, tmp_path):
+    folder = tmp_path / os.fsdecode(b"men\xfa")
+    save_image(folder / os.fsdecode(b"caf\xe9.png"), PHOTO)
+    command = ("evaluate", folder, "--preset", f"{folder.name}={luma_file}", "--protocol", "gray", "--metrics", "psnr")
+    code, out, err = run(*command, "--out", tmp_path / "report")
+    assert (code, err, out[0]) == (0, [], r"**men\udcfa, gray, QF 10, 1 image**")
+    assert r"men\udcfa,caf\udce9.png,gray,10,JPEG" in (tmp_path / "report" / "results.csv").read_text()
+    assert r"caf\udce9.png, the original" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_evaluate_goes_on_after_a_bad_image_and_says_so(run, photo, fused_file):

@@ -12,6 +12,12 @@ def test_pictures_are_lossless(shape):
     np.testing.assert_array_equal(decode(data_uri(image)), as_rgb(image))
 
 
+@pytest.mark.parametrize("shape", [(1, 16384), (16384, 1, 3)])
+def test_what_is_too_long_for_webp_is_png(shape):
+    image = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_array_equal(decode(data_uri(image), "png"), image)
+
+
 def test_values_are_escaped_and_scripts_are_named_by_their_digests(tmp_path):
     write_html(tmp_path / "new" / "a.html", "base.html", scripts=["alert(1 < 2)"], title="""</title>&"'""")
     page = (tmp_path / "new" / "a.html").read_text(encoding="utf-8")

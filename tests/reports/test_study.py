@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -284,6 +285,15 @@ def test_report(saved, tmp_path):
     assert content["won"] == {"JPEG": 0, "mine": 1}
     with Image.open(files[2]) as image:
         assert image.format == "PNG" and np.ptp(np.asarray(image.convert("L"))) > 200
+
+
+def test_a_report_on_an_image_whose_name_is_no_text(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    key = write_study(tmp_path / "test.html", {name: {"original": CAT, "JPEG": jpeg.compress(CAT, 10)}})
+    study, [picture] = (json.loads(key.read_text())[field] for field in ("study", "pictures"))
+    (tmp_path / "ana.csv").write_text(f"study,participant,picture,score\n{study},ana,{picture},40\n")
+    files = study_report(tmp_path / "new", score_votes([tmp_path / "ana.csv"], key))
+    assert r"| caf\udce9 | 40.0 |" in files[0].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """What an evaluation gives: one row per dataset, protocol, quality, model and image, and its means."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfar.metrics.catalogue import metric_of
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 
 BASELINE = "JPEG"  # the model of the rows without restoration
 OUTSIDE = "outside"  # score without an original: tfar.restoration.consistency.share_outside_interval
@@ -155,13 +156,10 @@ COLUMNS = ("dataset", "image", "protocol", "quality", "model", "bpp", "seconds")
 def write_csv(rows: Sequence[Row], file: str | Path):
     """Write one line per row: the fields of :class:`Row`, then every metric that any row has."""
     metrics = dict.fromkeys(name for row in rows for name in row.scores)
-
-    def write(part: Path):
-        with open(part, "w", newline="", encoding="utf-8") as out:
-            writer = csv.writer(out)
-            writer.writerow([*COLUMNS, *metrics])
-            for row in rows:
-                scores = [row.scores.get(name, "") for name in metrics]
-                writer.writerow([*(getattr(row, column) for column in COLUMNS), *scores])
-
-    write_atomically(file, write)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([*COLUMNS, *metrics])
+    for row in rows:
+        scores = [row.scores.get(name, "") for name in metrics]
+        writer.writerow([*(getattr(row, column) for column in COLUMNS), *scores])
+    write_text(file, out.getvalue())

@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from tfar.errors import TfarError
@@ -11,7 +10,7 @@ from tfar.evaluation.detections import BASELINE, Precision, method_and_quality
 from tfar.evaluation.results import BASELINE as JPEG
 from tfar.reports.figures import AXES, Axis, Plot, Point, Series, write_figures
 from tfar.reports.tables import markdown_table
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 
 PUBLISHED_QUALITY, PUBLISHED_BASELINE = 20, "Original"  # of the paper's table
 
@@ -91,7 +90,7 @@ def detection_report(
     """Write detections.md, detections.json and, where matplotlib is installed, figures/*.png; returns the files."""
     files = [Path(folder, name) for name in ("detections.md", "detections.json")]
     for file, text in zip(files, (f"{markdown(precisions, quoted)}\n", to_json(precisions))):
-        write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_text(file, text)
     try:
         files += write_figures(Path(folder, "figures"), plots(precisions))
     except TfarError as error:

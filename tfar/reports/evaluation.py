@@ -3,7 +3,6 @@
 import itertools
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from tfar.errors import TfarError
@@ -14,7 +13,7 @@ from tfar.metrics.catalogue import METRICS
 from tfar.reports import tables
 from tfar.reports.figures import plots, write_figures
 from tfar.reports.page import MASK, Picture, extremes, write_page
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 
 
 def evaluation_report(
@@ -37,7 +36,7 @@ def evaluation_report(
     files = [folder / name for name in ("results.csv", "summary.md", "summary.json", "tables.tex", "report.html")]
     write_csv(rows, files[0])
     for file, text in zip(files[1:4], (tables.markdown(measured), tables.to_json(measured), tables.latex(measured))):
-        write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_text(file, text)
     shown = [picture(place, contestants, folders) for place in worth_showing(rows, pictures)]
     title = f"Evaluation on {', '.join(dict.fromkeys(row.dataset for row in rows))}"
     write_page(files[4], rows, shown, title=title, published=tables.beside(measured))

@@ -248,6 +248,11 @@ def _matplotlib():
     return matplotlib
 
 
+def _drawable(text: str) -> str:
+    """A text with escapes in place of bytes of names that are no text."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _file_name(plot: Plot, taken: set[str]) -> str:
     """A name of letters, digits, dots, dashes and underscores that is not taken yet."""
     stem = re.sub(r"[^\w.-]+", "_", "-".join(filter(None, (plot.dataset, plot.protocol, plot.name)))).lstrip(".")
@@ -261,7 +266,7 @@ def _paper_figure(plot: Plot):
 
     figure = Figure(figsize=PAPER_INCHES, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(plot.caption, parse_math=False)
+    axes.set_title(_drawable(plot.caption), parse_math=False)
     axes.set_xlabel(plot.x.label, parse_math=False)
     axes.set_ylabel(plot.y.label, parse_math=False)
     for series in plot.series:
@@ -290,7 +295,7 @@ def _add_legend(figure, lines: Sequence, labels: Sequence[str]):
     for columns in (3, 2, 1):
         legend = figure.legend(lines, [" "] * len(lines), loc="outside lower center", ncols=columns, frameon=False)
         for text, label in zip(legend.get_texts(), labels):  # given above, it could not begin with an underscore
-            text.set(text=label, parse_math=False)
+            text.set(text=_drawable(label), parse_math=False)
         figure.draw_without_rendering()
         box = legend.get_window_extent()
         if box.width <= figure.bbox.width or columns == 1:

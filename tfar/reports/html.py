@@ -12,7 +12,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from tfar.storage import write_atomically
+from tfar.images.write import LARGEST_SIDE
+from tfar.storage import write_text
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("tfar.reports"),
@@ -34,7 +35,7 @@ def write_html(file: str | Path, template: str, *, scripts: Sequence[str], **val
     """
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     page = TEMPLATES.get_template(template).render(values, scripts=map(Markup, scripts), digests=digests)
-    write_atomically(file, lambda part: part.write_text(page, encoding="utf-8", newline="\n"))
+    write_text(file, page)
 
 
 def template_text(name: str) -> str:
@@ -43,11 +44,12 @@ def template_text(name: str) -> str:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """An image as lossless WebP in a data URI.
+    """An image as lossless WebP in a data URI, or as PNG where a side is too long for WebP.
 
     Args:
-        image: uint8 ``(H, W)`` or ``(H, W, 3)`` RGB, in [0, 255], neither side above 16383.
+        image: uint8 ``(H, W)`` or ``(H, W, 3)`` RGB, in [0, 255].
     """
+    form = "webp" if max(image.shape[:2]) <= LARGEST_SIDE["WEBP"] else "png"
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", lossless=True, method=2, quality=0)  # as quick as PNG, and smaller
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(image).save(buffer, form, lossless=True, method=2, quality=0)  # WebP as quick as PNG, and smaller
+    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"

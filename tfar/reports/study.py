@@ -20,7 +20,6 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from tfar.pixels import as_rgb, studio_luma
 from tfar.reports.figures import write_intervals
 from tfar.reports.html import data_uri, template_text, write_html
 from tfar.reports.tables import markdown_table
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 
 REFERENCE = "original"
 SIMILARITY, FAVOURITE = "similarity", "favourite"  # what is asked
@@ -185,7 +184,7 @@ def write_study(
         "seed": seed,
         "pictures": {id: vars(_shown(pictures[image], image, label)) for id, (image, label) in shown.items()},
     }
-    write_atomically(key_file, lambda part: part.write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8"))
+    write_text(key_file, json.dumps(key, indent=1) + "\n")
     write_html(file, "study.html", scripts=[template_text("study.js")], title=title, study=page)
     return key_file
 
@@ -300,7 +299,7 @@ def study_report(folder: str | Path, scores: Scores) -> list[Path]:
     files = [Path(folder, f"opinions.{extension}") for extension in ("md", "json", "png")]
     texts = f"{markdown(scores)}\n", json.dumps(_without_nan(dataclasses.asdict(scores)), indent=1) + "\n"
     for file, text in zip(files, texts):
-        write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_text(file, text)
     nothing = Opinion(math.nan, math.nan, math.nan, 0)
     values = {
         name: [(own.mean, own.interval) for own in (image.get(name, nothing) for image in scores.images.values())]
