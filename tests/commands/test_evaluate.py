@@ -105,6 +105,16 @@ def test_names_that_are_no_text_are_in_the_report(run, luma_file, tmp_path):
     assert r"caf\udce9.png, the original" in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_out_is_not_among_the_originals_and_can_be_made(refused, photo, luma_file, tmp_path):
+    (tmp_path / "link").symlink_to(photo.parent)
+    command = ("evaluate", photo.parent, "--preset", luma_file, "--out")
+    for out in (photo.parent, photo.parent / "report", tmp_path / "link" / "report"):
+        assert refused(*command, out) == f"tfar: --out {out} lies in {photo.parent}, of which all images are scored"
+    (tmp_path / "file").touch()
+    assert f"{tmp_path / 'file'} is no folder" in refused(*command, tmp_path / "file")
+    assert f"{tmp_path / 'file'} is no folder" in refused("evaluate", "--detections", "a=b", "--out", tmp_path / "file")
+
+
 def test_evaluate_goes_on_after_a_bad_image_and_says_so(run, photo, fused_file):
     (photo.parent / "bad.png").write_bytes(b"no image")
     code, out, err = run("evaluate", photo.parent, "--preset", fused_file, "--protocol", "gray")
@@ -178,6 +188,7 @@ def test_evaluate_refuses(refused, photo, fused_file, tmp_path, capfd):
     assert "unknown metric 'psmr'" in refused("evaluate", photo.parent, "--preset", fused_file, "--metrics", "psmr")
     evaluate = ("evaluate", photo.parent, "--preset", fused_file)
     assert "--gain ssim is not among the metrics: psnr" in refused(*evaluate, "--metrics", "psnr", "--gain", "ssim")
+    assert "--gain needs originals" in refused(*evaluate, "--protocol", "real", "--gain", "psnr")
     assert "lpips needs weights" in refused(*evaluate, "--metrics", "lpips")
     assert "lpips_alex.npz" in refused(*evaluate, "--weights", tmp_path)
     assert "dists.npz" in refused(*evaluate, "--weights", tmp_path, "--metrics", "psnr", "dists")
@@ -262,3 +273,13 @@ def test_evaluate_prints_the_mean_best_and_worst_of_several_candidates(run, phot
 )
 def test_candidates_that_cannot_be_scored_are_refused(refused, photo, arguments, message):
     assert message in refused("evaluate", photo.parent, *arguments)
+
+
+def test_an_image_without_candidates_is_named(run, photo, noise_file):
+    command = ("evaluate", photo.parent, "--preset", noise_file, "--candidates", 2, "--protocol", "gray")
+    (photo.parent / "bad.png").write_bytes(b"no image")
+    code, out, err = run(*command)
+    assert (code, out[0]) == (2, "**in, gray, QF 10, 2 candidates**")
+    assert err == [f"tfar: {photo.parent / 'bad.png'} (gray): not a readable image (unknown format)"]
+    photo.unlink()
+    assert run(*command) == (2, [], err)

@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from helpers import save_image
 from PIL import Image
 from skimage import data
@@ -63,3 +64,26 @@ def test_study_draws_images_at_random_and_says_so(run, photo, tmp_path):
     code, out, err = run("study", page, *folders, "--images", 2, "--seed", 5)
     assert (code, err) == (0, []) and out[2] == "2 of 4 images, drawn at random with seed 5; each has a to be judged"
     assert len(json.loads((tmp_path / "study.key.json").read_text())["pictures"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["page.html"], "PAGE"),
+        (["--original", "photos"], "--original"),
+        (["--candidate", "a=photos"], "--candidate"),
+        (["--ask", "favourite"], "--ask"),
+        (["--images", "3"], "--images"),
+        (["--seed", "1"], "--seed"),
+        (["--overwrite"], "--overwrite"),
+    ],
+)
+def test_what_only_a_page_takes_is_refused_with_votes(refused, given, named):
+    line = refused("study", *given, "--score", "votes.csv", "--key", "key.json")
+    assert line == f"tfar: {named} cannot be used with --score"
+
+
+def test_key_and_out_are_of_votes(refused):
+    for option in ("--key", "--out"):
+        line = refused("study", "page.html", "--original", "photos", "--candidate", "a=photos", option, "x")
+        assert line == f"tfar: {option} cannot be used without --score"

@@ -95,7 +95,8 @@ def test_a_folder_is_restored_with_the_seeds_from_0_on(tmp_path):
     model = perturb(proposal_network(**NOISE_GENERATOR), 1)
     restorers = candidate_restorers(model, range(2))
     assert [restorer.seed for restorer in restorers] == [0, 1]
-    found = score_folder({"mine": restorers}, tmp_path, "color", 10, METRICS)
+    found, failures = score_folder({"mine": restorers}, tmp_path, "color", 10, METRICS)
+    assert not failures
     each = [score_candidates(protocols.color(photo, 10), restorers, METRICS) for photo in PHOTOS]
     assert found == {"mine": mean_scores(each)}
     assert found["mine"].apart > 0.5
@@ -105,3 +106,24 @@ def test_a_folder_is_restored_with_the_seeds_from_0_on(tmp_path):
     assert lines[2].startswith("| JPEG | ") and lines[2].endswith(" |  |  |  |  | 0.00% |")
     assert lines[3].startswith("| original |  |") and lines[3].endswith(f"| {found['mine'].original_outside:.2%} |")
     assert lines[4].split(" | ")[1:4] == [f"{getattr(found['mine'], t)['psnr']:.2f}" for t in ("mean", "best", "worst")]
+
+
+def test_an_image_that_cannot_be_scored_is_named_and_the_others_count(tmp_path):
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "a.png")
+    Image.fromarray(PHOTOS[0][:7, :7]).save(tmp_path / "small.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    metrics = choose(["ssim_gaussian"])
+    models = {"mine": RESTORERS, "other": RESTORERS[1:]}
+    found, failures = score_folder(models, tmp_path, "gray", 10, metrics)
+    alone = protocols.gray(PHOTOS[0], 10)
+    assert found == {name: mean_scores([score_candidates(alone, r, metrics)]) for name, r in models.items()}
+    assert [failure.image for failure in failures] == [f"{tmp_path / name}.png (gray)" for name in ("bad", "small")]
+    assert failures[0].problem == "not a readable image (unknown format)"
+    (tmp_path / "a.png").unlink()
+    assert score_folder(models, tmp_path, "gray", 10, metrics) == ({}, failures)
+
+
+def test_a_model_of_one_candidate_is_none_to_compare(tmp_path):
+    Image.fromarray(PHOTOS[0]).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="at least two restorers are needed: mine"):
+        score_folder({"mine": RESTORERS[:1]}, tmp_path, "gray", 10, METRICS)

@@ -115,6 +115,19 @@ def test_latex_escapes_and_separates_the_published_lines():
     assert text.count(r"\midrule") == 2 and text.index("mine") < text.index("AR-CNN")
 
 
+def test_what_is_no_longer_exact_is_the_worst():
+    rows = [
+        row("JPEG", "a.png", math.inf),
+        row("JPEG", "b.png", 30.0),
+        row("m", "a.png", 20.0),
+        row("m", "b.png", 31.0),
+    ]
+    assert [(gain.mean, gain.worst) for gain in gains(rows, "psnr")] == [(1, -math.inf)]
+    assert tables.gains(gains(rows, "psnr")).endswith("| m | +1.00 (-∞) |")
+    exact = gains([row("JPEG", "b.png", 30.0), row("m", "b.png", math.inf)], "psnr")
+    assert tables.gains(exact).endswith("| m | +∞ (+∞) |")
+
+
 def test_an_infinite_mean_is_shown_and_is_valid_json():
     measured = means([row("JPEG", "a.png", math.inf)])
     assert "∞" in tables.markdown(measured) and r"$\infty$" in tables.latex(measured)

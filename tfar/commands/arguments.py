@@ -12,6 +12,7 @@ from tfar.presets import DEFAULT
 from tfar.recipes import LAYERS, Precision
 
 EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "avif": ".avif", "same": None}
+POSITIONALS = {"folders": "FOLDER", "page": "PAGE"}  # that some modes of a command have no use for
 DIALS = "layer texture strength ensemble engine exact".split()  # to Restorer, beside the seed
 PASSED_ON = "quality consistency depth frames partial max_megapixels strip again force".split()  # to FileRestorer
 
@@ -115,6 +116,25 @@ def named_model(text: str) -> tuple[str, str]:
     """
     name, equals, _ = text.partition("=")
     return named(text) if equals and "/" not in name and not Path(text).exists() else ("", text)
+
+
+def refuse(
+    names: str, mode: str, options: argparse.Namespace, add_arguments: Callable[[argparse.ArgumentParser], None]
+):
+    """Raise :class:`TfarError` where an argument is given for which a mode of a command has no use.
+
+    Args:
+        names: of these arguments, as attributes of ``options``.
+        mode: what the message says they cannot be used with.
+        options: what is given.
+        add_arguments: of the command.
+    """
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    defaults = parser.parse_args([])
+    for name in names.split():
+        if getattr(options, name) != getattr(defaults, name):
+            raise TfarError(f"{POSITIONALS.get(name) or '--' + name.replace('_', '-')} cannot be used {mode}")
 
 
 def positive(text: str) -> int:

@@ -5,7 +5,7 @@ import itertools
 from pathlib import Path
 
 from tfar import backend
-from tfar.commands.arguments import Distinct, named, named_model, not_negative, positive, quality, share
+from tfar.commands.arguments import Distinct, named, named_model, not_negative, positive, quality, refuse, share
 from tfar.errors import TfarError
 from tfar.presets import DEFAULT
 from tfar.storage import cache_folder
@@ -98,7 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 
 def run(options: argparse.Namespace) -> int:
-    _check_mode(options)
+    if options.detections:
+        mode = "with --detections"
+    else:
+        mode = "with --candidates" if options.candidates else "without --detections"
+    refuse(NOT_TAKEN[mode], mode, options, add_arguments)
+    if options.out:
+        _check_out(options)
     if options.detections:
         return _evaluate_detections(options)
     if options.candidates:
@@ -115,24 +121,25 @@ def run(options: argparse.Namespace) -> int:
     if rows and options.out:
         files = evaluation_report(Path(options.out), rows, contestants, options.folders, pictures=options.pictures)
         print("", *files, sep="\n")
+    return _exit_code(failures)
+
+
+def _exit_code(failures) -> int:
+    """That of the command, after a line on stderr for each image that failed."""
     for failure in failures:
         print_error(f"tfar: {failure.image}: {failure.problem}")
     return 2 if failures else 0
 
 
-def _check_mode(options):
-    """Refuse what the mode has no use for."""
-    if options.detections:
-        mode = "with --detections"
-    else:
-        mode = "with --candidates" if options.candidates else "without --detections"
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    defaults = parser.parse_args([])
-    for name in NOT_TAKEN[mode].split():
-        if getattr(options, name) != getattr(defaults, name):
-            what = "FOLDER" if name == "folders" else f"--{name.replace('_', '-')}"
-            raise TfarError(f"{what} cannot be used {mode}")
+def _check_out(options):
+    """Refuse a folder that cannot be made, and one among the originals, where its figures would be scored next time."""
+    from tfar.images.write import check_target
+
+    out = Path(options.out)
+    check_target(out / "report.html")
+    for folder in options.folders:
+        if out.resolve().is_relative_to(Path(folder).resolve()):
+            raise TfarError(f"--out {out} lies in {folder}, of which all images are scored")
 
 
 def scored(options: argparse.Namespace) -> tuple[list, list, list]:
@@ -171,6 +178,8 @@ def _metrics(options):
         *(["lpips"] if options.weights else []),
     )
     metrics = choose(names, perceptual_metrics(options.weights, names) if options.weights else None)
+    if options.gain and options.protocol == ["real"]:
+        raise TfarError("--gain needs originals, which the protocol real has not")
     if options.gain and options.gain not in metrics:
         raise TfarError(f"--gain {options.gain} is not among the metrics: {', '.join(metrics)}")
     return metrics
@@ -193,13 +202,17 @@ def _evaluate_candidates(options) -> int:
     given = [(name or own_name(path), path) for name, path in map(named_model, options.preset)]
     check_names([name for name, _ in given])
     models = {name: candidate_restorers(network_of(path), seeds) for name, path in given}
-    texts = []
+    texts, failures = [], []
     for folder, protocol, factor in itertools.product(options.folders, options.protocol, options.quality):
-        found = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)
+        found, failed = score_folder(models, folder, protocol, factor, metrics, limit=options.limit)
+        failures += failed
+        if not found:
+            continue
         title = f"{dataset(folder).name}, {protocol}, QF {factor}, {options.candidates} candidates"
         texts.append(f"**{title}**\n\n{tables.candidates(found)}")
-    print_tables("\n\n".join(texts))
-    return 0
+    if texts:
+        print_tables("\n\n".join(texts))
+    return _exit_code(failures)
 
 
 def _evaluate_detections(options) -> int:

@@ -3,9 +3,14 @@
 import argparse
 from pathlib import Path
 
-from tfar.commands.arguments import all_named, not_negative, positive
+from tfar.commands.arguments import all_named, not_negative, positive, refuse
 from tfar.errors import TfarError
 from tfar.terminal import print_tables
+
+NOT_TAKEN = {  # by mode: the arguments that it has no use for
+    "with --score": "page original candidate ask images seed overwrite",
+    "without --score": "key out",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -44,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser):
 
 
 def run(options: argparse.Namespace) -> int:
+    mode = "with --score" if options.score else "without --score"
+    refuse(NOT_TAKEN[mode], mode, options, add_arguments)
     if options.score and not options.key:
         raise TfarError("--score needs --key, the file that was written beside the page")
     if not (options.score or (options.page and options.original and options.candidate)):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfar.evaluation.benchmark import FULL_REFERENCE, outside
+from tfar.evaluation.benchmark import FULL_REFERENCE, Failure, outside
 from tfar.evaluation.protocols import Trial
 from tfar.images.read import image_files, read_image
 from tfar.metrics.catalogue import Metric, score
@@ -92,7 +92,7 @@ def score_folder(
     metrics: Mapping[str, Metric],
     *,
     limit: int | None = None,
-) -> dict[str, CandidateScores]:
+) -> tuple[dict[str, CandidateScores], list[Failure]]:
     """The candidates of each model, over a folder of originals under a protocol at a quality factor.
 
     Args:
@@ -104,19 +104,24 @@ def score_folder(
         limit: take the first so many images only.
 
     Returns:
-        The means over the images, by the model's name.
+        The means over the images, by the model's name, empty where none could be scored; and the images that failed.
 
     Raises:
-        ImageError: when the folder is missing or holds no images, or one of them cannot be read.
+        ImageError: when the folder is missing or holds no images.
         ValueError: when a model has fewer than two restorers.
     """
     files = image_files(folder)[:limit]
-    found: dict[str, list[CandidateScores]] = {name: [] for name in models}
+    if few := [name for name, restorers in models.items() if len(restorers) < 2]:
+        raise ValueError(f"candidates are compared, so at least two restorers are needed: {', '.join(few)}")
+    found: list[dict[str, CandidateScores]] = []
+    failures = []
     for file in track(files, len(files), "images"):
-        trial = FULL_REFERENCE[protocol](read_image(file), quality)
-        for name, restorers in models.items():
-            found[name].append(score_candidates(trial, restorers, metrics))
-    return {name: mean_scores(each) for name, each in found.items()}
+        try:
+            trial = FULL_REFERENCE[protocol](read_image(file), quality)
+            found.append({name: score_candidates(trial, restorers, metrics) for name, restorers in models.items()})
+        except (OSError, ValueError) as error:
+            failures.append(Failure(f"{file} ({protocol})", str(error).removeprefix(f"{file}: ")))
+    return {name: mean_scores([scores[name] for scores in found]) for name in models if found}, failures
 
 
 def mean_scores(each: Sequence[CandidateScores]) -> CandidateScores:

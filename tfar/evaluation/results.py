@@ -76,8 +76,9 @@ class Gain:
 
     Args:
         metric: of the scores.
-        mean: over the images where the gain is finite; negative where the model is worse, see :func:`gain`.
-        worst: of the image that gains least.
+        mean: over the images where the gain is finite, or over all where it is nowhere; negative where the model is
+            worse, see :func:`gain`.
+        worst: of the image that gains least; minus infinity where that was exact as a JPEG and is no longer.
     """
 
     dataset: str
@@ -111,7 +112,7 @@ def gains(rows: Iterable[Row], metric: str) -> list[Gain]:
     found: dict[tuple, list[float]] = {}
     for (*place, image, model), value in scores.items():
         better_by = gain(value, scores[*place, image, BASELINE], metric_of(metric).higher_is_better)
-        if model != BASELINE and math.isfinite(better_by):
+        if model != BASELINE:
             found.setdefault((*place, model), []).append(better_by)
     return [
         Gain(
@@ -120,11 +121,15 @@ def gains(rows: Iterable[Row], metric: str) -> list[Gain]:
             quality=quality,
             model=model,
             metric=metric,
-            mean=sum(values) / len(values),
+            mean=_average([value for value in values if math.isfinite(value)] or values),
             worst=min(values),
         )
         for (dataset, protocol, quality, model), values in found.items()
     ]
+
+
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _mean(rows: Sequence[Row]) -> Mean:

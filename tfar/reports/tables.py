@@ -94,7 +94,9 @@ def _better(metric: str) -> str:
 def gains_table(group: Sequence[Gain]) -> str:
     """The table of :func:`gains` for one dataset, protocol and metric, without its title."""
     decimals = metric_of(group[0].metric).decimals
-    cells = {(g.quality, g.model): f"{g.mean:+.{decimals}f} ({g.worst:+.{decimals}f})" for g in group}
+    cells = {
+        (g.quality, g.model): f"{g.mean:+.{decimals}f} ({g.worst:+.{decimals}f})".replace("inf", "∞") for g in group
+    }
     qualities, models = list(dict.fromkeys(g.quality for g in group)), list(dict.fromkeys(g.model for g in group))
     return markdown_table(
         ["", *(f"QF {quality}" for quality in qualities)],
