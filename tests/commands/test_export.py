@@ -126,6 +126,12 @@ def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_tile_that_the_page_cannot_have_is_found_before_anything_is_written(refused, single_file, tmp_path):
+    command = ("export", tmp_path / "out", "--preset", single_file, "--format", "saved-model", "web", "--tile", 100)
+    assert "a multiple of 16 from 96 up, got 100" in refused(*command)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def ctrl_c():
     """The handler of Ctrl-C, which processes in a shell's background are started without."""

@@ -38,6 +38,11 @@ def test_parts_are_of_nearly_equal_size_with_pixels_around_them_and_repeated_bor
         np.testing.assert_array_equal(tile[:, width:], np.repeat(tile[:, width - 1 : width], 40 - width, axis=1))
 
 
+def test_parts_that_are_larger_than_the_network_takes_are_refused(noise):
+    with pytest.raises(ValueError, match="cuts parts of 48x32 pixels, and the network takes 40x40"):
+        as_dejpeg(lambda tile, _: tile, noise(64, 64), 40)
+
+
 def test_fractions_of_levels_are_cut_off(noise):
     image = np.maximum(noise(8, 8), 1)
     np.testing.assert_array_equal(as_dejpeg(lambda tile, _: tile - 0.1 / 255, image, 8), image - 1)

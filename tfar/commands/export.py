@@ -15,7 +15,7 @@ from tfar.errors import TfarError
 from tfar.export.onnx import IO, export_onnx
 from tfar.export.tflite import QUANTIZATIONS
 from tfar.export.web import QUANTIZATIONS as WEB_QUANTIZATIONS
-from tfar.export.web import TILE, export_web, server
+from tfar.export.web import TILE, check_tile, export_web, server
 from tfar.images.write import check_target
 from tfar.recipes import LAYERS
 
@@ -207,6 +207,8 @@ def _check(options: argparse.Namespace, written: list[Path]):
             )
     if "web" in options.format and options.quantize not in (None, *WEB_QUANTIZATIONS):
         raise TfarError(f"--quantize {options.quantize} is not for the format web; {' or '.join(WEB_QUANTIZATIONS)} is")
+    if "web" in options.format and options.tile:
+        check_tile(options.tile)
     for path in written:
         if path.exists() and not options.overwrite:
             raise TfarError(f"{path}: is there already; --overwrite replaces it")

@@ -30,6 +30,10 @@ def as_dejpeg(
 
     Returns:
         The restored image, uint8 of the same shape.
+
+    Raises:
+        ValueError: when a part with what is around it is larger than the network's image, which may be for a side below
+            three overlaps.
     """
     height, width = image.shape[:2]
     if height <= side and width <= side:
@@ -55,6 +59,8 @@ def _parts(size: int, most: int) -> list[tuple[int, int]]:
 
 def _part(run, image: np.ndarray, side: int, strength: float) -> np.ndarray:
     height, width = image.shape[:2]
+    if max(height, width) > side:
+        raise ValueError(f"the app cuts parts of {width}x{height} pixels, and the network takes {side}x{side}")
     given = np.pad(image, ((0, side - height), (0, side - width), (0, 0)), mode="edge")
     restored = run(np.float32(given) / np.float32(255), strength)[:height, :width]
     return np.uint8(np.clip(restored * np.float32(255), 0, 255))  # without rounding

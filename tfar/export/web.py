@@ -51,8 +51,7 @@ def export_web(
     Raises:
         TfarError: for another tile, and where the network does not restore as the SavedModel does.
     """
-    if tile % STEP or tile <= 2 * MARGIN + STEP:
-        raise TfarError(f"a tile of the page must be a multiple of {STEP} from {2 * MARGIN + 2 * STEP} up, got {tile}")
+    check_tile(tile)
     import tensorflow as tf
 
     inputs = tf.saved_model.load(saved_model).signatures["serving_default"].structured_input_signature[1]
@@ -69,6 +68,12 @@ def export_web(
         (part / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
 
     write_atomically(folder, write)
+
+
+def check_tile(tile: int):
+    """Raise :class:`TfarError` for a tile that the page cannot have."""
+    if tile % STEP or tile <= 2 * MARGIN + STEP:
+        raise TfarError(f"a tile of the page must be a multiple of {STEP} from {2 * MARGIN + 2 * STEP} up, got {tile}")
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
