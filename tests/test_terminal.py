@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 
@@ -34,6 +35,23 @@ def test_tables_are_laid_out_on_a_terminal_and_markdown_elsewhere(monkeypatch, i
     assert "27.77" in text
     assert (text == TABLE + "\n") == (not is_terminal)
     assert ("| ---" in text) == (not is_terminal)
+
+
+def test_rows_on_a_terminal_hold_the_whole_texts(monkeypatch):
+    out, _ = patched(monkeypatch, True)
+    names = ["/photos/" + "0123456789/" * 12 + "IMG_*1*.jpg", "__init__.jpg", "[bold]a|b.jpg", "two\nlines.jpg"]
+    terminal.print_rows([{"file": name, "advice": "restored as a JPEG of quality 75"} for name in names])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    start = next(line.index("advice") for line in lines if "advice" in line)
+    column = "".join(line[:start].strip() for line in lines)
+    assert all(name.replace("\n", r"\n") in column for name in names)
+
+
+def test_rows_are_markdown_elsewhere(monkeypatch):
+    out, _ = patched(monkeypatch, False)
+    terminal.print_rows([{"file": "a|b\n*.jpg", "grid": "-"}])
+    assert out.getvalue().splitlines()[2] == r"| a\|b\n*.jpg | -      |"
 
 
 @both

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 def print_tables(markdown: str):
@@ -14,6 +14,31 @@ def print_tables(markdown: str):
     from rich.markdown import Markdown
 
     Console().print(Markdown(markdown))
+
+
+def print_rows(rows: Sequence[Mapping[str, str]]):
+    """Print rows of texts by their headings: on a terminal a table that cuts none of them, elsewhere Markdown."""
+    shown = [{heading: _printable(text) for heading, text in row.items()} for row in rows]
+    if not sys.stdout.isatty():
+        from tabulate import tabulate
+
+        cells = [{heading: text.replace("|", "\\|") for heading, text in row.items()} for row in shown]
+        print(tabulate(cells, headers="keys", tablefmt="github", disable_numparse=True))
+        return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    table = Table(*(Column(heading, overflow="fold") for heading in shown[0]), box=SIMPLE)
+    for row in shown:
+        table.add_row(*map(Text, row.values()))
+    Console().print(table)
+
+
+def _printable(text: str) -> str:
+    """A text with escapes in place of line feeds and whatever else has no place in a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_error(line: str):

@@ -4,7 +4,7 @@ import argparse
 import json
 
 from tfar.errors import ImageError
-from tfar.terminal import print_error, print_tables
+from tfar.terminal import print_error, print_rows
 
 
 def add_arguments(parser: argparse.ArgumentParser):
@@ -26,30 +26,23 @@ def run(options: argparse.Namespace) -> int:
         lines = [json.dumps({"file": file, **inspection.as_dict()}) for file, inspection in found.items()]
         print("[" + ",\n ".join(lines) + "]")
     elif found:
-        print_tables(_table(found))
+        print_rows([_row(file, inspection) for file, inspection in found.items()])
     return 2 if failures else 0
 
 
-def _table(found) -> str:
-    from tabulate import tabulate
-
-    rows = [
-        {
-            "file": file.replace("|", "\\|"),
-            "format": _format(inspection),
-            "size": f"{inspection.width}x{inspection.height}",
-            "quality": _or_dash(inspection.file_quality),
-            "tables": _or_dash(inspection.encoder),
-            "chroma": _or_dash(inspection.facts.subsampling),
-            "earlier JPEG": f"{inspection.earlier.quality} ({inspection.earlier.tables})"
-            if inspection.earlier
-            else "-",
-            "grid": _or_dash(inspection.offset),
-            "what restore does": inspection.advice,
-        }
-        for file, inspection in found.items()
-    ]
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+def _row(file: str, inspection) -> dict[str, str]:
+    earlier = inspection.earlier
+    return {
+        "file": file,
+        "format": _format(inspection),
+        "size": f"{inspection.width}x{inspection.height}",
+        "quality": _or_dash(inspection.file_quality),
+        "tables": _or_dash(inspection.encoder),
+        "chroma": _or_dash(inspection.facts.subsampling),
+        "earlier JPEG": f"{earlier.quality} ({earlier.tables})" if earlier else "-",
+        "grid": _or_dash(inspection.offset),
+        "what restore does": inspection.advice,
+    }
 
 
 def _format(inspection) -> str:
