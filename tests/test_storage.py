@@ -1,6 +1,8 @@
 import hashlib
 import os
 import resource
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -60,6 +62,20 @@ def test_writes_a_file_and_makes_its_folders(tmp_path):
     write_atomically(tmp_path / "deep" / "down" / "a.txt", lambda part: part.write_text("new"))
     assert (tmp_path / "deep" / "down" / "a.txt").read_text() == "new"
     assert names(tmp_path / "deep" / "down") == ["a.txt"]
+
+
+def test_threads_write_the_same_file(tmp_path):
+    path, start = tmp_path / "a.txt", threading.Barrier(4)
+
+    def write(number):
+        start.wait()
+        for _ in range(300):
+            write_atomically(path, lambda part: part.write_text(str(number)))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(4)))
+    assert path.read_text() in "0123"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_takes_the_path_as_text(tmp_path):

@@ -46,7 +46,8 @@ def restore(image: Any, *, preset=presets.DEFAULT, **dials: Any) -> np.ndarray:
     Raises:
         ImageError: when the file is no readable image, or the array has another type, range or shape.
         CheckpointError: when there is no such preset.
-        ValueError: for a dial that does not exist or cannot have that value.
+        TypeError: for a dial that does not exist.
+        ValueError: for one that cannot have that value.
     """
     from tfar.images.arrays import as_picture, with_opacity
     from tfar.restoration.inspection import own_offset

@@ -57,7 +57,9 @@ def compress(image: np.ndarray, quality: int, subsampling: str = "4:2:0", tables
 
 
 def file_luma_table(path: str | Path) -> np.ndarray | None:
-    """The quantisation table of a JPEG file's luma, ``(8, 8)``; None when the file is no JPEG, or one of RGB or CMYK.
+    """The quantisation table of a JPEG file's luma, ``(8, 8)``.
+
+    None when the file is no JPEG, one of RGB or CMYK, or a damaged one with a step of 0.
 
     Raises:
         OSError: when the file cannot be opened as an image.
@@ -65,7 +67,8 @@ def file_luma_table(path: str | Path) -> np.ndarray | None:
     with Image.open(path) as image:
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or not holds_luma(image):
             return None
-        return np.int32(image.quantization[image.layer[0][3]]).reshape(BLOCK, BLOCK)
+        table = np.int32(image.quantization[image.layer[0][3]]).reshape(BLOCK, BLOCK)
+        return table if table.all() else None
 
 
 def block_dct(luma):

@@ -6,6 +6,7 @@ Each is a folder ``saved_models/NAME`` with model.keras, recipe.json, metrics.js
 import functools
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def _load(path: Path, _modified: int):
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except CheckpointError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path}: not a Keras model of tfar ({str(error).splitlines()[0]})") from error
     output = getattr(model, "output", None)
     if not isinstance(output, dict) or not {"image", "fused"} & output.keys():

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import shutil
+import threading
 import warnings
 import zipfile
 import zlib
@@ -38,13 +39,14 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]):
 
     The part ends as the name does, its extension included, may become a file or a folder, and is removed when ``write``
     fails, as is one that a killed process of the same id has left. Missing parent folders are made.
+    Threads may write the same file at a time; the last one wins.
 
     Raises:
         IsADirectoryError: when ``path`` is a folder and ``write`` has written a file, which does not replace it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = f"{os.getpid()}-{_own(path)}"
+    own = f"{os.getpid()}-{threading.get_native_id()}-{_own(path)}"
     part, old = path.with_name(f".part-{own}"), path.with_name(f".old-{own}")
     _remove(part)
     try:

@@ -10,7 +10,7 @@ from skimage import data
 
 from tfar.errors import ImageError, TfarError
 from tfar.evaluation import benchmark, protocols
-from tfar.evaluation.benchmark import Cache, evaluate
+from tfar.evaluation.benchmark import Cache, Failure, evaluate
 from tfar.evaluation.contestants import Contestant
 from tfar.evaluation.results import means
 from tfar.metrics import catalogue
@@ -209,6 +209,26 @@ def test_exact_restorations_are_counted_and_kept_out_of_the_mean(folder):
     finite = [row.scores["psnr"] for row in rows if row.image != "flat.png"]
     assert mean.count == 3 and mean.infinite == {"psnr": 1}
     assert mean.scores["psnr"] == pytest.approx(np.mean(finite))
+
+
+def test_without_room_for_a_cache_scores_are_computed(folder, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.warns(UserWarning, match="scores are not kept: .*; XDG_CACHE_HOME names another folder"):
+        rows, failures = run([Counting()], folder, cache=Cache(tmp_path / "file"))
+    assert (len(rows), failures) == (4, [])
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, TfarError])
+def test_what_a_model_cannot_restore_does_not_keep_the_others_from_it(folder, error):
+    def restore(image):
+        if image.shape == (64, 80):
+            raise error("of another size\nin detail")
+        return {"model": image}
+
+    options = {"names": ["gray"], "qualities": [10], "metrics": choose(["psnr"])}
+    rows, failures = evaluate([Contestant(("model",), "1", restore)], [folder], **options)
+    assert {row.image for row in rows} == {"b.png"}
+    assert failures == [Failure(f"{folder / 'a.png'} (gray)", "of another size")]
 
 
 def test_infinite_scores_survive_the_cache(tmp_path):

@@ -54,6 +54,19 @@ def test_rarer_subsamplings(factor, name):
     assert read_facts(coded).subsampling == name
 
 
+def test_luma_has_the_table_that_it_names():
+    file = jpeg.encode(COLOR, 30)
+    swapped, place = bytearray(file), 0
+    while (place := swapped.find(b"\xff\xdb", place)) >= 0:  # the number of a table follows its length
+        swapped[place + 4] ^= 1
+        place += 4
+    for component in range(3):
+        swapped[swapped.find(b"\xff\xc0") + 12 + 3 * component] ^= 1
+    np.testing.assert_array_equal(jpeg.decode(bytes(swapped)), jpeg.decode(file))
+    found = inspect_pixels(jpeg.decode(file), read_facts(bytes(swapped)))
+    assert (found.file_quality, found.encoder, found.earlier) == (30, "standard", None)
+
+
 def test_a_gray_jpeg_has_no_subsampling(tmp_path):
     facts = read_facts(save(tmp_path / "a.jpg", GRAY, quality=80))
     assert (facts.mode, facts.subsampling, list(facts.tables)) == ("L", None, [0])

@@ -94,6 +94,19 @@ def test_chroma_is_moved_where_it_is_not_subsampled(subsampling):
     assert error < 12 if subsampling == "4:4:4" else error > 18
 
 
+def test_a_step_of_zero_says_nothing():
+    file = jpeg.encode(PHOTO, 30)
+    coded = coded_planes(file)
+    tables = coded.tables.copy()
+    tables[0, 7, 7] = 0
+    wrong = np.uint8(np.clip(jpeg.decode(file) + RNG.normal(0, 12, PHOTO.shape), 1, 254))
+    with np.errstate(all="raise"):
+        moved = project(wrong, dataclasses.replace(coded, tables=tables))
+    difference = luma(moved) - luma(project(wrong, coded))
+    assert np.abs(np.delete(coefficients(difference + 128).reshape(-1, 64), 63, axis=1)).max() < 6  # of rounding
+    assert np.sqrt(np.mean(difference**2)) < 3
+
+
 def test_files_without_luma_of_their_own():
     buffer = io.BytesIO()
     Image.fromarray(PHOTO).save(buffer, "PNG")

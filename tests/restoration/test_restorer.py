@@ -204,6 +204,8 @@ def test_layers_of_a_fused_network(fused_model, noise):
 def test_network_with_one_image_has_no_layers(gray_network):
     with pytest.raises(ValueError, match="edge_cnn is a single network and has no layer 'base'"):
         Restorer(gray_network, "base")
+    with pytest.raises(ValueError, match="edge_cnn is a single network, which has no layers"):
+        Restorer(gray_network).layers(np.zeros((9, 9), np.uint8))
 
 
 def test_unknown_layer(fused_model):
@@ -334,7 +336,7 @@ def test_a_cropped_image_gives_what_the_whole_one_gives(noise):
     assert largest_difference(tiled, whole) <= 1
 
 
-@pytest.mark.parametrize("offset", [(8, 0), (0, -1)])
+@pytest.mark.parametrize("offset", [(8, 0), (0, -1), (1, 2, 3), (1.5, 2), None, 3])
 def test_offsets_beyond_a_block_are_refused(single_model, noise, offset):
     with pytest.raises(ValueError, match="offset must be two numbers from 0 to 7"):
         Restorer(single_model)(noise(9, 9), offset=offset)
@@ -415,7 +417,8 @@ def test_the_ensemble_in_tiles(noise_network, noise):
         ({"texture": 1.5}, "texture must be from 0 to 1, got 1.5"),
         ({"texture": float("nan")}, "texture must be from 0 to 1, got nan"),
         ({"strength": -0.1}, "strength must be from 0 to 1, got -0.1"),
-        ({"tile": 100}, "tile must be at least 320, got 100"),
+        ({"tile": 100}, "tile must be a whole number of at least 320, got 100"),
+        ({"tile": 400.5}, "tile must be a whole number of at least 320, got 400.5"),
         ({"layer": "base", "texture": 0.5}, "texture is of the fused layer; region_aware gives the layer 'base'"),
         ({"engine": "tpu"}, "engine must be one of litert, keras, got 'tpu'"),
         ({"engine": "litert"}, "the engine litert takes the name of a preset or a file, not a model"),

@@ -14,6 +14,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import keras
 import numpy as np
 
 from tfar import jpeg
-from tfar.errors import TfarError
+from tfar.errors import ImageError, TfarError, first_line
 from tfar.evaluation import protocols
 from tfar.evaluation.codecs import CODECS
 from tfar.evaluation.contestants import Contestant, check_names
@@ -89,14 +90,22 @@ class Cache:
 
     def get(self, key: str) -> dict | None:
         """What was put under a key, or None."""
+        folder = self.folder
         try:
-            return json.loads(_cached(self.folder, key).read_text()) if self.folder else None
-        except (FileNotFoundError, json.JSONDecodeError):
+            return json.loads(_cached(folder, key).read_text()) if folder else None
+        except (OSError, json.JSONDecodeError):
             return None
 
     def put(self, key: str, entry: dict):
-        if self.folder:
-            write_atomically(_cached(self.folder, key), lambda part: part.write_text(json.dumps(entry)))
+        """Keep an entry; where that is not possible, nothing is kept any more, and a warning says so."""
+        folder = self.folder
+        if not folder:
+            return
+        try:
+            write_atomically(_cached(folder, key), lambda part: part.write_text(json.dumps(entry)))
+        except OSError as error:
+            warnings.warn(f"scores are not kept: {error}; XDG_CACHE_HOME names another folder", stacklevel=2)
+            self.folder = None
 
 
 def _cached(folder: Path, key: str) -> Path:
@@ -231,7 +240,10 @@ class _Scorer:
     def _score(self, contestant: Contestant, job: Job, trial: protocols.Trial) -> tuple[dict, float]:
         with self.restoring:
             start = time.perf_counter()
-            restored = contestant.restore(trial.jpeg)
+            try:
+                restored = contestant.restore(trial.jpeg)
+            except (TfarError, RuntimeError, MemoryError) as error:  # such as an exported file of another size
+                raise ImageError(first_line(error)) from error
             seconds = time.perf_counter() - start
         scores = [self._scores(trial, restored[name]) for name in contestant.names]
         return {"bpp": trial.bpp, "metrics": self._wanted(job), "scores": scores}, seconds

@@ -32,8 +32,8 @@ class FileFacts:
         bits: of each channel.
         orientation: how the file stores the picture: EXIF's 1 (upright) to 8.
         lossless: whether the file holds exactly the pixels that it was made of.
-        tables: of a JPEG file, its quantisation tables ``(8, 8)`` by number, vertical frequencies down, as in the file;
-            number 0 is luma's.
+        tables: of a JPEG file, its quantisation tables ``(8, 8)`` by number, vertical frequencies down, as in the file.
+        luma: the number of luma's table, or of a file without luma of its first component's.
         subsampling: of a JPEG file's chroma, such as ``4:2:0``; None for a gray file.
         progressive: whether a JPEG file is.
     """
@@ -44,6 +44,7 @@ class FileFacts:
     orientation: int
     lossless: bool
     tables: Mapping[int, np.ndarray]
+    luma: int
     subsampling: str | None
     progressive: bool
 
@@ -148,7 +149,7 @@ def inspect_pixels(pixels: np.ndarray, facts: FileFacts, *, quality: int | None 
     height, width = pixels.shape[:2]
     file_quality = encoder = offset = found = None
     if facts.tables:
-        table = facts.tables[min(facts.tables)]
+        table = facts.tables[facts.luma]
         file_quality, encoder = nearest_quality(table), encoder_of(table)
         offset, found = own_offset(facts.orientation, height, width), file_quality
         if facts.mode in ("RGB", "L"):
@@ -210,6 +211,7 @@ def encoder_of(table: np.ndarray) -> str:
 
 def _facts(image: Image.Image, file: BinaryIO) -> FileFacts:
     tables = getattr(image, "quantization", None) or {}  # of a JPEG, or of an MPO, which holds several
+    layers = getattr(image, "layer", None) or [(1, 1, 1, 0)]
     return FileFacts(
         format=image.format or "",
         mode=image.mode,
@@ -217,6 +219,7 @@ def _facts(image: Image.Image, file: BinaryIO) -> FileFacts:
         orientation=orientation(image),
         lossless=_is_lossless(image, file),
         tables={number: np.asarray(table, np.int32).reshape(BLOCK, BLOCK) for number, table in tables.items()},
+        luma=layers[0][3],
         subsampling=_subsampling(image),
         progressive="progressive" in image.info,
     )

@@ -95,12 +95,13 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
     found[..., 0] -= 128  # chroma is around 0 already
     outside = np.empty_like(found)
     for i, table in enumerate(tables):
+        half = np.where(table > 0, table / 2, np.float32(np.inf))  # a damaged file may hold zeros, which say nothing
         given = _blocks(planes[..., i])
         clipped = ((given == 0) | (given == 255)).any(axis=(-2, -1), keepdims=True)
         decoded = _dct(np.float32(given) - 128)
-        known = np.where(clipped, decoded, np.rint(decoded / table) * table)
+        known = np.where(clipped, decoded, np.rint(decoded / np.maximum(table, 1)) * table)
         coefficients = _dct(_blocks(found[..., i]))
-        excess = coefficients - np.clip(coefficients, known - table / 2, known + table / 2)
+        excess = coefficients - np.clip(coefficients, known - half, known + half)
         outside[..., i] = _joined(dct_basis().T @ excess @ dct_basis())
     if colors.ndim == 2:
         return outside[..., 0]

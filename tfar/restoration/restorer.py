@@ -78,8 +78,8 @@ class Restorer:
         for name, value in (("texture", texture), ("strength", strength)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {value}")
-        if tile is not None and tile < tiles.SMALLEST:
-            raise ValueError(f"tile must be at least {tiles.SMALLEST}, got {tile}")
+        if tile is not None and (tile < tiles.SMALLEST or tile % 1):
+            raise ValueError(f"tile must be a whole number of at least {tiles.SMALLEST}, got {tile}")
         self._engine = engines.choose(model, engine, exact)
         if layer and not self._engine.layered:
             raise ValueError(f"{self._engine.name} is a single network and has no layer {layer!r}")
@@ -140,7 +140,12 @@ class Restorer:
         Returns:
             ``base``, ``texture`` and ``fused``, uint8 of the image's shape, and ``mask``, uint8 ``(H, W)``: how much of
             the texture layer is taken, from 0 to 255 for all of it.
+
+        Raises:
+            ValueError: when the network is a single one.
         """
+        if not self.layered:
+            raise ValueError(f"{self.name} is a single network, which has no layers")
         planes = _planes(image)
         found = {layer: np.empty(planes.shape, np.uint8) for layer in LAYERS}
         mask = np.empty((*planes.shape[:2], 1), np.uint8)
@@ -165,7 +170,7 @@ class Restorer:
 
         The image is extended at its top and left to whole blocks of the grid, which are not written.
         """
-        if any(not 0 <= place < BLOCK for place in offset):
+        if np.shape(offset) != (2,) or any(place not in range(BLOCK) for place in offset):
             raise ValueError(f"offset must be two numbers from 0 to {BLOCK - 1}, got {offset}")
         top, left = before = tuple(-place % BLOCK for place in offset)
         height, width = planes.shape[0] + top, planes.shape[1] + left
