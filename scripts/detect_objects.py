@@ -32,7 +32,7 @@ from tfar.evaluation.detections import BASELINE
 from tfar.evaluation.results import BASELINE as JPEG
 from tfar.images.read import image_files, read_image
 from tfar.pixels import as_rgb
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 
 
 def face_detector():
@@ -137,7 +137,7 @@ def run(options):
             ]
     for label, boxes in results.items():
         file = Path(options.found, f"{label}.json")
-        write_atomically(file, lambda part: part.write_text(json.dumps(boxes)))
+        write_text(file, json.dumps(boxes))
         print(f"{file}  ({len(boxes)} boxes)")
 
 

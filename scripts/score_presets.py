@@ -23,7 +23,7 @@ from tfar import backend, presets
 from tfar.cli import exit_code
 from tfar.commands import evaluate
 from tfar.errors import TfarError
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 
 PHOTOS = ("astronaut", "coffee", "chelsea")
 QUALITY = 10
@@ -54,7 +54,7 @@ def run(options):
         if not options.bundled_only:
             [commands] = [found for ending, found in ENDINGS.items() if name.endswith(ending)] or [BLIND]
             noted["evaluations"] = [evaluated(name, command, options.data, options.weights) for command in commands]
-        write_atomically(file, lambda part, noted=noted: part.write_text(json.dumps(noted, indent=1) + "\n"))
+        write_text(file, json.dumps(noted, indent=1) + "\n")
         print(f"{file}: {json.dumps(noted['bundled'])}")
     return 0
 

@@ -25,7 +25,7 @@ from tfar import backend, presets, recipes
 from tfar.cli import exit_code
 from tfar.commands.arguments import share
 from tfar.errors import TfarError
-from tfar.storage import write_atomically
+from tfar.storage import write_atomically, write_text
 
 WEIGHTS = "model.weights.h5"
 KERNEL_BITS = 6  # of the mantissa; what that changes: docs/training.md
@@ -50,10 +50,10 @@ def run(options):
         recipe = recipes.RegionAware(
             base=recipe, texture=without_paths(texture.recipe), mask=mask, texture_from_base=True
         )
-    write_atomically(folder / "recipe.json", lambda part: part.write_text(recipes.to_json(recipe)))
+    write_text(folder / "recipe.json", recipes.to_json(recipe))
     write_atomically(folder / "model.keras", lambda part: store(network, part))
     noted = json.dumps({"model_sha256": presets.digest(folder / "model.keras")}) + "\n"
-    write_atomically(folder / "metrics.json", lambda part: part.write_text(noted))
+    write_text(folder / "metrics.json", noted)
     print(folder)
     return 0
 

@@ -126,7 +126,7 @@ def test_what_is_measured_beside_a_file_that_cannot_be_written_is_kept_in_the_pr
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(engines.subprocess, "run", measure)
-    monkeypatch.setattr(engines, "write_atomically", refuse)
+    monkeypatch.setattr(engines, "write_text", refuse)
     engine = LiteRTEngine(file, "tiny")
     assert [engines.measured_pixel_bytes(engine, "base") for _ in range(2)] == [777, 777] and len(runs) == 1
 

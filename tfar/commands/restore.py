@@ -26,7 +26,7 @@ from tfar.commands.arguments import (
 )
 from tfar.errors import ImageError, TfarError
 from tfar.images.write import WRITABLE, check_file
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 from tfar.terminal import parts_bar, print_error
 
 SHOWN = 5  # files passed over that are named; --verbose names all
@@ -245,4 +245,4 @@ def _write_report(options: argparse.Namespace, outcomes, others: dict[Path, str]
         ],
         "passed_over": {str(path): reason for path, reason in others.items()},
     }
-    write_atomically(options.report, lambda part: part.write_text(json.dumps(report, indent=2) + "\n"))
+    write_text(options.report, json.dumps(report, indent=2) + "\n")

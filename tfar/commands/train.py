@@ -173,7 +173,7 @@ def training_job(
     from tfar.models import main_output
     from tfar.reports import tables
     from tfar.reports.contact_sheet import comparison
-    from tfar.storage import write_atomically
+    from tfar.storage import write_atomically, write_text
     from tfar.training.distribution import is_chief
 
     finished = run.train(strategy=strategy, minutes=minutes, initial=initial, on_nan=on_nan, verbose=verbose)
@@ -191,7 +191,7 @@ def training_job(
         images = [(image.name, image.load()) for image in held_out]
         measured = means(score_layers(model, images, qualities={*data.quality}))
         text = tables.to_json(measured)
-        write_atomically(run.folder / "metrics.json", lambda part: part.write_text(text))
+        write_text(run.folder / "metrics.json", text)
         print_tables(f"\n{tables.markdown(measured)}\n")
         write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
 

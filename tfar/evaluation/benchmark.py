@@ -34,7 +34,7 @@ from tfar.images.read import image_files, read_image
 from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import layer_restorers
-from tfar.storage import sha256, write_atomically
+from tfar.storage import sha256, write_text
 from tfar.terminal import track
 
 FULL_REFERENCE: dict[str, Callable[[np.ndarray, int], protocols.Trial]] = {
@@ -102,7 +102,7 @@ class Cache:
         if not folder:
             return
         try:
-            write_atomically(_cached(folder, key), lambda part: part.write_text(json.dumps(entry)))
+            write_text(_cached(folder, key), json.dumps(entry))
         except OSError as error:
             warnings.warn(f"scores are not kept: {error}; XDG_CACHE_HOME names another folder", stacklevel=2)
             self.folder = None

@@ -26,7 +26,7 @@ from tfar import backend, presets
 from tfar.errors import ProcessError, TfarError
 from tfar.export.tflite import LAYER_OUTPUTS
 from tfar.restoration.converted import network_file
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 
 ENGINES = ("litert", "keras")
 PIXEL_BYTES = 2048  # that a network takes at most, per pixel of a tile
@@ -224,7 +224,7 @@ def _measured(file: Path, layer: str) -> int:
         if done.returncode:
             return pixel_bytes(layer)
         with contextlib.suppress(OSError):  # a cache that came with a container may be read-only
-            write_atomically(known, lambda part: part.write_text(done.stdout))
+            write_text(known, done.stdout)
         return int(done.stdout)
     return int(known.read_text())
 

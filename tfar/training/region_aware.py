@@ -10,7 +10,7 @@ from tfar import presets, recipes
 from tfar.models import build
 from tfar.models.region_aware import region_aware
 from tfar.recipes import Data, RegionAware
-from tfar.storage import write_atomically
+from tfar.storage import write_text
 from tfar.training.distribution import choose_strategy, is_chief
 from tfar.training.runs import Run, recipe_of
 
@@ -51,7 +51,7 @@ class RegionAwareRun:
         self.base.check(strategy, initial)
         self.texture.check(strategy, build(self.recipe.base.generator) if self.recipe.texture_from_base else None)
         if is_chief(strategy):
-            write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
+            write_text(self.folder / "recipe.json", recipes.to_json(self.recipe))
         options: dict[str, Any] = {"strategy": strategy, "minutes": minutes, "on_nan": on_nan, "verbose": verbose}
         finished = self.base.train(initial=initial, **options)
         initial = self.base.best_generator() if self.recipe.texture_from_base else None

@@ -26,7 +26,7 @@ from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss, RecipeError
 from tfar.models import build, channels
 from tfar.recipes import Data, Phase, Recipe
-from tfar.storage import load_weights, remove_parts, save_weights, write_atomically
+from tfar.storage import load_weights, remove_parts, save_weights, write_atomically, write_text
 from tfar.training.callbacks import Checkpoint, EpochLog, StopAfter, StopOnNonFinite
 from tfar.training.distribution import (
     barrier,
@@ -117,7 +117,7 @@ class Run:
         if is_chief(strategy):
             remove_parts(self.folder)
             remove_parts(self.folder / "checkpoints")
-            write_atomically(self.folder / "recipe.json", lambda part: part.write_text(recipes.to_json(self.recipe)))
+            write_text(self.folder / "recipe.json", recipes.to_json(self.recipe))
         stop = StopAfter(minutes, strategy)
         while True:
             try:
@@ -197,7 +197,7 @@ class Run:
         rows = [*before, {"epoch": epochs, "reason": str(error)}]
         if is_chief(strategy):
             text = json.dumps(rows, indent=2) + "\n"
-            write_atomically(self.folder / "rollbacks.json", lambda part: part.write_text(text))
+            write_text(self.folder / "rollbacks.json", text)
             rate = f"the rates are now {0.5 ** len(rows):g} of the recipe's"
             warnings.warn(f"{error}; back to epoch {epochs}, {rate} ({len(rows)} of {ROLLBACKS})", stacklevel=2)
         barrier(strategy)
