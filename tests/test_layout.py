@@ -17,7 +17,8 @@ STOREYS = (  # from the roof down; rooms of one storey do not know each other
     {"__init__"},
     {"training", "restoration"},
     {"losses", "metrics", "export", "data", "presets"},
-    {"models", "jpeg", "traces", "images"},
+    {"jpeg"},
+    {"models", "traces", "images"},
     {"recipes", "storage"},
     {"pixels", "quantization", "errors", "backend", "terminal"},
 )

@@ -6,13 +6,13 @@ same, because pixels are rounded and clipped.
 """
 
 import io
-from pathlib import Path
 
 import numpy as np
 from keras import ops
 from PIL import Image, JpegImagePlugin
 
 from tfar import pixels
+from tfar.images.read import Source, as_file, open_image
 from tfar.quantization import BLOCK, dct_basis, holds_luma, quantization_tables
 from tfar.recipes import SUBSAMPLINGS
 
@@ -47,7 +47,7 @@ def encode(image: np.ndarray, quality: int, subsampling: str = "4:2:0", tables: 
 
 def decode(data: bytes) -> np.ndarray:
     """Decode a JPEG file to uint8 ``(H, W, 3)`` RGB, or ``(H, W)`` for a one-component file."""
-    image = Image.open(io.BytesIO(data))
+    image = open_image(io.BytesIO(data))
     return np.asarray(image if image.mode == "L" else image.convert("RGB"))
 
 
@@ -56,15 +56,15 @@ def compress(image: np.ndarray, quality: int, subsampling: str = "4:2:0", tables
     return decode(encode(image, quality, subsampling, tables))
 
 
-def file_luma_table(path: str | Path) -> np.ndarray | None:
-    """The quantisation table of a JPEG file's luma, ``(8, 8)``.
+def file_luma_table(source: Source) -> np.ndarray | None:
+    """The quantisation table of the luma of a JPEG file, its bytes, or a file object, ``(8, 8)``.
 
     None when the file is no JPEG, one of RGB or CMYK, or a damaged one with a step of 0.
 
     Raises:
         OSError: when the file cannot be opened as an image.
     """
-    with Image.open(path) as image:
+    with as_file(source) as file, open_image(file) as image:
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or not holds_luma(image):
             return None
         table = np.int32(image.quantization[image.layer[0][3]]).reshape(BLOCK, BLOCK)

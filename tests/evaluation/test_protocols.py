@@ -86,6 +86,16 @@ def test_double_needs_more_than_the_shift():
         protocols.double(np.zeros((4, 9), np.uint8), 10)
 
 
+def test_real_has_the_limit_of_other_files_not_pillows(monkeypatch):
+    file = jpeg.encode(data.astronaut()[:64, :80], 10)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    trial = protocols.real(file)
+    assert trial.jpeg.shape == (64, 80, 3) and jpeg.file_luma_table(file) is not None
+    monkeypatch.setattr(protocols, "MAX_MEGAPIXELS", 0.005)
+    with pytest.raises(ValueError, match="0 megapixels, the limit is 0.005"):
+        protocols.real(file)
+
+
 def test_real_takes_the_file_as_it_is():
     file = jpeg.encode(IMAGES[1], 35)
     trial = protocols.real(file)

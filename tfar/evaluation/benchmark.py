@@ -8,7 +8,6 @@ being scored.
 
 import functools
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -259,7 +258,7 @@ def outside(trial: protocols.Trial, image: np.ndarray) -> float | None:
     """Share of the luma's DCT coefficients that an image has outside the intervals of the file, which is None where
     that is no JPEG with luma; see :func:`tfar.restoration.consistency.share_outside_interval`.
     """
-    table = jpeg.file_luma_table(io.BytesIO(trial.file))
+    table = jpeg.file_luma_table(trial.file)
     return None if table is None else share_outside_interval(trial.jpeg, image, table)
 
 

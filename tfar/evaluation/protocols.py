@@ -4,10 +4,11 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from tfar import jpeg, pixels
 from tfar.evaluation import codecs
+from tfar.images.read import MAX_MEGAPIXELS, open_image
 from tfar.recipes import Subsampling
 
 SHIFT = 4  # pixels between the grids of the two JPEGs of ``double``, down and to the right
@@ -98,15 +99,17 @@ def real(file: bytes) -> Trial:
     """A JPEG file as it was found: there is no original.
 
     Raises:
-        ValueError: when the bytes are no JPEG file.
+        ValueError: when the bytes are no JPEG file, or one of more than 250 megapixels.
     """
     try:
-        with Image.open(io.BytesIO(file)) as image:
-            kind = image.format
+        with open_image(io.BytesIO(file)) as image:
+            kind, megapixels = image.format, image.width * image.height / 1e6
     except UnidentifiedImageError as error:
         raise ValueError("not a readable image (unknown format)") from error
     if kind not in ("JPEG", "MPO"):
         raise ValueError(f"expected a JPEG file, got {kind}")
+    if megapixels > MAX_MEGAPIXELS:
+        raise ValueError(f"{megapixels:.0f} megapixels, the limit is {MAX_MEGAPIXELS}")
     return Trial(None, jpeg.decode(file), file)
 
 

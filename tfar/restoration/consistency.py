@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from keras import ops
-from PIL import Image
 
 from tfar import jpeg as codec
 from tfar import pixels, quantization
-from tfar.images.read import orientation, read_image
+from tfar.images.read import as_file, open_image, orientation, read_image
 
 
 def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.ndarray) -> float:
@@ -46,8 +45,8 @@ def file_share_outside_interval(source: Path, target: Path) -> float | None:
     None when the source is no JPEG with luma, smaller than a block, or turned by its EXIF orientation, which moves the
     blocks; see :func:`share_outside_interval`.
     """
-    with Image.open(source) as file:
-        if orientation(file) != 1:
+    with as_file(source) as file, open_image(file) as opened:
+        if orientation(opened) != 1:
             return None
     table, image = codec.file_luma_table(source), read_image(source)
     if table is None or min(image.shape[:2]) < quantization.BLOCK:
