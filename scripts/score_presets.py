@@ -31,7 +31,7 @@ BLIND = (
     "LIVE1 --protocol color --quality 10 20 30 40 50 60 75 85 95 --metrics psnr_rgb psnr ssim lpips --gain psnr_rgb"
     " --weights WEIGHTS",
     "LIVE1 --protocol color-444 --quality 10 40 75 95 --metrics psnr_rgb --gain psnr_rgb",
-    "LIVE1 Classic5 --protocol gray --quality 10 20 30 40 --weights WEIGHTS",
+    "LIVE1 BSDS500-val Classic5 --protocol gray --quality 10 20 30 40 --weights WEIGHTS",
     "LIVE1 --protocol double --quality 20 40 60 80 95 --metrics psnr psnr_b ssim --gain psnr",
 )
 OF_ONE_QUALITY = (
