@@ -3,9 +3,11 @@ import os
 import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tfar.errors import TfarError
 from tfar.storage import cache_folder, remove_parts, save_weights, sha256, write_atomically, write_text
 
 
@@ -49,6 +51,16 @@ def test_names_that_are_no_text_are_escaped(tmp_path):
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("scores") == tmp_path / "tfar" / "scores"
+
+
+def test_without_a_home_the_cache_needs_a_name(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(TfarError, match="no home folder for the cache; name a folder in XDG_CACHE_HOME"):
+        cache_folder("scores")
 
 
 def test_the_digest_is_that_of_all_files_in_their_order(tmp_path):

@@ -57,8 +57,8 @@ def test_rows_are_markdown_elsewhere(monkeypatch):
 @both
 def test_errors_are_one_line_and_red_on_a_terminal(monkeypatch, is_terminal):
     out, err = patched(monkeypatch, is_terminal)
-    line = "tfar: /photos/[bold]a.jpg: not a readable image " + "x" * 100
-    terminal.print_error(line)
+    line = "tfar: /photos/[bold]a.jpg: not a readable image " + "x" * 100 + r"\n\x1b[32m"
+    terminal.print_error(line.replace(r"\n\x1b", "\n\x1b"))
     assert err.getvalue() == (f"\x1b[31m{line}\x1b[0m\n" if is_terminal else f"{line}\n") and not out.getvalue()
 
 
@@ -76,3 +76,12 @@ def test_a_bar_counts_on_a_terminal(monkeypatch, is_terminal):
         advance(1)
         advance(2)
     assert ("3/4" in err.getvalue()) == is_terminal and out.getvalue() == ""
+
+
+@both
+def test_a_bar_counts_parts_on_a_terminal(monkeypatch, is_terminal):
+    out, err = patched(monkeypatch, is_terminal)
+    with terminal.parts_bar(4, "restoring") as show:
+        for item, share in (("a", 0.3), ("b", 0.4), ("a", 1.0), ("b", 0.9), ("b", 1.0), ("c", 0.9)):
+            show(item, share)
+    assert ("2/4" in err.getvalue()) == is_terminal and "3/4" not in err.getvalue() and out.getvalue() == ""

@@ -1,8 +1,10 @@
 """The command ``tfar``: finds the commands in ``tfar.commands`` and answers for what goes wrong."""
 
 import argparse
+import contextlib
 import importlib
 import io
+import signal
 import sys
 import warnings
 
@@ -27,8 +29,10 @@ COMMANDS = (
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
-    It is 0, 2 after a line on stderr that says what was wrong, or 130 after Ctrl-C.
+    It is 0, 2 after a line on stderr that says what was wrong, or 130 after Ctrl-C or SIGTERM.
     """
+    with contextlib.suppress(ValueError):  # in another thread than the main one
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # which ends a container: nothing half-written stays
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be of any bytes

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfar.errors import CheckpointError, RecipeError
+from tfar.errors import CheckpointError, RecipeError, first_line
 from tfar.storage import sha256
 
 DEFAULT = "general"
@@ -127,7 +127,7 @@ def _load(path: Path, _modified: int):
     except CheckpointError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError(f"{path}: not a Keras model of tfar ({str(error).splitlines()[0]})") from error
+        raise CheckpointError(f"{path}: not a Keras model of tfar ({first_line(error)})") from error
     output = getattr(model, "output", None)
     if not isinstance(output, dict) or not {"image", "fused"} & output.keys():
         raise CheckpointError(f"{path}: not a network of tfar that restores images")

@@ -15,14 +15,21 @@ from pathlib import Path
 
 import numpy as np
 
-from tfar.errors import CheckpointError
+from tfar.errors import CheckpointError, TfarError
 
 HDF5_OVERHEAD = 8192  # bytes of a weight's names, groups and headers in an HDF5 file, at most
 
 
 def cache_folder(name: str) -> Path:
-    """A folder for what can be computed anew: ``tfar/NAME`` in the user's cache folder (XDG_CACHE_HOME)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfar" / name
+    """A folder for what can be computed anew: ``tfar/NAME`` in the user's cache folder (XDG_CACHE_HOME).
+
+    Raises:
+        TfarError: when neither that nor a home is known.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfar" / name
+    except RuntimeError as error:
+        raise TfarError("there is no home folder for the cache; name a folder in XDG_CACHE_HOME") from error
 
 
 def sha256(*files: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
@@ -18,7 +19,7 @@ def print_tables(markdown: str):
 
 def print_rows(rows: Sequence[Mapping[str, str]]):
     """Print rows of texts by their headings: on a terminal a table that cuts none of them, elsewhere Markdown."""
-    shown = [{heading: _printable(text) for heading, text in row.items()} for row in rows]
+    shown = [{heading: printable(text) for heading, text in row.items()} for row in rows]
     if not sys.stdout.isatty():
         from tabulate import tabulate
 
@@ -36,13 +37,14 @@ def print_rows(rows: Sequence[Mapping[str, str]]):
     Console().print(table)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A text with escapes in place of line feeds and whatever else has no place in a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_error(line: str):
     """Print one line on stderr, in red on a terminal."""
+    line = printable(line)
     if not sys.stderr.isatty():
         print(line, file=sys.stderr)
         return
@@ -72,12 +74,17 @@ def parts_bar(total: int, what: str) -> Iterator[Callable[[object, float], None]
     Yields a function that takes an item and the share of it that is done, 0 to 1.
     """
     shares: dict[object, float] = {}
+    done = 0.0
+    lock = threading.Lock()
     with _bar(what) as progress:
         task = progress.add_task(what, total=total)
 
         def show(item: object, share: float):
-            shares[item] = share
-            progress.update(task, completed=round(sum(shares.values()), 2))
+            nonlocal done
+            with lock:
+                done += share - shares.get(item, 0)
+                shares[item] = share
+                progress.update(task, completed=round(done, 2))
 
         yield show
 

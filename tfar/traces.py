@@ -367,6 +367,8 @@ def _tiles(image: np.ndarray, count: int) -> list[tuple[slice, slice]]:
 def _detail(tile: np.ndarray) -> float:
     """How much neighbours differ in every 16th row, less where pixels are clipped."""
     rows = np.int16(tile[::16])
+    if tile.shape[1] == 1:
+        return 0.0
     clipped = np.mean((rows == 0) | (rows == 255))
     return float(np.abs(np.diff(rows, axis=1)).clip(0, 32).mean() * (1 - clipped))
 

@@ -161,6 +161,14 @@ def test_a_picture_that_kills_its_workers_is_quarantined(started, tmp_path):
     assert cluster.Quarantine(target, forgive=True).sources == cluster.Quarantine(target).sources == set()
 
 
+@pytest.mark.parametrize("text", ['["a.jpg",', "3"])
+def test_a_damaged_list_of_quarantined_pictures_is_named(tmp_path, text):
+    (tmp_path / ".tfar").mkdir()
+    (tmp_path / ".tfar" / "quarantined.json").write_text(text)
+    with pytest.raises(TfarError, match=r"quarantined.json: not a list of pictures; mend or remove it"):
+        cluster.Quarantine(Place(str(tmp_path)))
+
+
 def test_a_run_that_was_interrupted_goes_on(started, tmp_path, monkeypatch):
     photos = save_photos(tmp_path / "photos", 20)
     target = Place(str(tmp_path / "out"))

@@ -14,6 +14,7 @@ from tfar.errors import ImageError, TfarError
         ("/etc/a.jpg", "etc/a.jpg"),
         ("///a.jpg", "a.jpg"),
         ("s3://bucket/a.jpg", "bucket/a.jpg"),
+        ("data:a.jpg", "data:a.jpg"),
         ("s3:///../a.jpg", None),
         ("..", None),
         ("../a.jpg", None),

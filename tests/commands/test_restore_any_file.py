@@ -356,11 +356,13 @@ def test_folders_are_taken_by_content_and_the_rest_is_told(restore, tmp_path):
         ("out/a.png", "is an input or an output"),
         ("in", "cannot be written (a folder of this name exists)"),
         ("in/a.jpg/report.json", "a.jpg is no folder"),
+        ("link.json", "is a link, which would be replaced"),
     ],
 )
 def test_a_report_is_written_over_no_picture_and_no_folder(restore, tmp_path, name, problem):
     source = save(tmp_path / "in" / "a.jpg")
     before = source.read_bytes()
+    (tmp_path / "link.json").symlink_to("/dev/null")
     code, _, [line] = restore(source, tmp_path / "out" / "a.png", "--report", tmp_path / name)
     assert code == 2 and f"{tmp_path / name}: " in line and problem in line
     assert source.read_bytes() == before and not (tmp_path / "out").exists()
@@ -455,14 +457,15 @@ def test_metadata_that_a_format_cannot_hold(restore, tmp_path, target):
     assert line == f"tfar: {path}: cannot be written (EXIF data is too long); --strip leaves metadata out"
 
 
-def test_an_interruption_leaves_whole_files_only(fused_file, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_whole_files_only(fused_file, tmp_path, number):
     for i in range(100):
         save(tmp_path / "in" / f"{i:02}.jpg", np.tile(PHOTO, (6, 6, 1)))
     process = start(fused_file, tmp_path / "in", tmp_path / "out")
     while not (tmp_path / "out" / "01.png").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate()
     assert process.returncode == 130
     assert err == b"tfar: interrupted\n"
@@ -535,6 +538,7 @@ def test_tiles_lie_on_the_grid_that_was_found(restore, tmp_path, monkeypatch):
         (["a.jpg"], "restore needs an input and an output"),
         (["a.jpg", "--in-place", "--format", "webp"], "--in-place goes with neither --candidates nor --format"),
         (["a.jpg", "b.png", "--candidates", 2, "--frames", "all"], "--candidates goes with --frames first only"),
+        (["a.jpg", "b.png", "--candidates", 2, "--depth", 16], "--candidates goes with --depth 8 only"),
     ],
 )
 def test_arguments_that_do_not_go_together(restore, arguments, message):

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tfar.models.argan import unet_generator
 from tfar.models.galteri import galteri_generator
 from tfar.models.one_to_many import proposal_network
 from tfar.models.region_aware import edge_cnn, region_aware, texture_generator
+from tfar.restoration import converted as converted_files
 from tfar.restoration import engines
 from tfar.restoration.converted import network_file
 from tfar.restoration.engines import KerasEngine, LiteRTEngine
@@ -36,6 +38,12 @@ restored = Restorer(sys.argv[1], engine="litert")(np.load(sys.argv[2]))
 np.save(sys.argv[3], restored)
 print(*[name for name in ("keras", "tensorflow") if name in sys.modules], "end")
 """
+
+
+def trapped(folder):
+    """A folder with a file that Python would run in place of NumPy if it looked there."""
+    (folder / "numpy.py").write_text("raise SystemExit('a stranger')")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +72,7 @@ def cached(fused_file, tmp_path_factory):
             barrier.wait()
             return network_file(fused_file, eight_bit=engines.eight_bit_weights())
 
-        with ThreadPoolExecutor(2) as pool:
+        with contextlib.chdir(trapped(tmp_path_factory.mktemp("downloads"))), ThreadPoolExecutor(2) as pool:
             first, second = pool.map(make, range(2))
         assert first == second
         yield first
@@ -105,11 +113,12 @@ def test_both_engines_give_the_same_image(name, noise, tmp_path):
         assert largest_difference(image, expected) > 1
 
 
-def test_what_a_network_takes_is_measured_once(converted, monkeypatch):
+def test_what_a_network_takes_is_measured_once(converted, monkeypatch, tmp_path):
+    monkeypatch.chdir(trapped(tmp_path))
     engine = LiteRTEngine(converted, "tiny")
     measured = engines.measured_pixel_bytes(engine, "fused")
     assert 256 <= measured < engines.pixel_bytes("fused") == 2 * engines.pixel_bytes("base")
-    monkeypatch.setattr(engines.subprocess, "run", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(converted_files.subprocess, "run", lambda *_, **__: pytest.fail("measured again"))
     assert engines.measured_pixel_bytes(engine, "fused") == measured
 
 
@@ -125,7 +134,7 @@ def test_what_is_measured_beside_a_file_that_cannot_be_written_is_kept_in_the_pr
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(engines.subprocess, "run", measure)
+    monkeypatch.setattr(converted_files.subprocess, "run", measure)
     monkeypatch.setattr(engines, "write_text", refuse)
     engine = LiteRTEngine(file, "tiny")
     assert [engines.measured_pixel_bytes(engine, "base") for _ in range(2)] == [777, 777] and len(runs) == 1
@@ -133,7 +142,7 @@ def test_what_is_measured_beside_a_file_that_cannot_be_written_is_kept_in_the_pr
 
 def test_what_cannot_be_measured_is_taken_for_the_most(converted, network, monkeypatch):
     failed = subprocess.CompletedProcess([], 1, "", "no memory")
-    monkeypatch.setattr(engines.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(converted_files.subprocess, "run", lambda *_, **__: failed)
     assert engines.measured_pixel_bytes(LiteRTEngine(converted, "tiny"), "texture") == engines.pixel_bytes("texture")
     assert engines.measured_pixel_bytes(KerasEngine(network), "fused") == engines.pixel_bytes("fused")
 

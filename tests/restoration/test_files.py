@@ -1,4 +1,5 @@
 import errno
+import os
 import threading
 import time
 
@@ -87,7 +88,8 @@ def test_several_inputs_go_into_a_folder_as_cp_does(tmp_path):
 
 def test_plan_never_writes_two_images_to_one_file(tmp_path):
     source = tmp_path / "in"
-    for name in ("a.jpg", "a.png", "a.jpg.jpg", "b.jpg", "sub/a.jpg"):
+    alike = ("IMG.JPG", "img.png", "\u00e9.jpg", "e\u0301.png")  # but for the case or the composition of letters
+    for name in ("a.jpg", "a.png", "a.jpg.jpg", "b.jpg", "sub/a.jpg", *alike):
         save_image(source / name, COLOR)
     targets = {
         str(file.relative_to(source)): str(target.relative_to(tmp_path)) for file, [target] in pairs(source, tmp_path)
@@ -98,10 +100,11 @@ def test_plan_never_writes_two_images_to_one_file(tmp_path):
         "a.jpg.jpg": "a.jpg.jpg.png",
         "b.jpg": "b.png",
         "sub/a.jpg": "sub/a.png",
+        **{name: f"{name}.png" for name in alike},
     }
     (source / "a-1.jpg").write_bytes((source / "a.jpg").read_bytes())
     names = [target for _, targets in pairs(source, tmp_path, candidates=12) for target in targets]
-    assert len(set(names)) == len(names) == 6 * 13
+    assert len(set(names)) == len(names) == 10 * 13
     with pytest.raises(ImageError, match="b.jpg.png: two inputs would be written to it"):
         plan([source / "b.jpg", source / "b.jpg", save_image(tmp_path / "b.jpg", COLOR)], tmp_path / "out")
 
@@ -119,6 +122,9 @@ def test_plan_refuses(tmp_path):
         plan([tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(ImageError, match="photo.jpg is no folder"):
         plan([source], source / "out.png")
+    for existing in ("refuse", "skip"):
+        with pytest.raises(ImageError, match="the name is longer than 255 bytes"):
+            plan([source], tmp_path / f"{'x' * 253}.png", existing=existing)
 
 
 def test_files_that_exist(tmp_path):
@@ -138,6 +144,15 @@ def test_files_that_exist(tmp_path):
     there.symlink_to(tmp_path / "elsewhere.png")
     with pytest.raises(ImageError, match=f"{there}: is a link, which would be replaced"):
         plan([source], there, existing="overwrite")
+    there.unlink()
+    os.mkfifo(there)
+    with pytest.raises(ImageError, match=f"{there}: is no regular file"):
+        plan([source], there, existing="overwrite")
+
+
+def test_standard_input_is_no_file_that_exists(tmp_path):
+    there = save_image(tmp_path / "photo.png", COLOR)
+    assert pairs("-", there, existing="skip") == [(STDIO, [there])]
 
 
 def test_a_folder_is_not_restored_over_its_own_files(tmp_path):
@@ -200,6 +215,10 @@ def test_plan_in_place(tmp_path):
     found[1].chmod(0o444)
     with pytest.raises(ImageError, match="b.png: is read-only"):
         plan_in_place(found)
+    jobs, others = plan_in_place([tmp_path])
+    assert [job.source for job in jobs] == found[:1]
+    assert others.pop(tmp_path / "folder") == "a link to a folder"
+    assert others.pop(found[1]) == "is read-only" and "is a link" in others.pop(tmp_path / "link.jpg") and not others
     with pytest.raises(ImageError, match="absent.png: no such file"):
         plan_in_place([tmp_path / "absent.png"])
 

@@ -332,7 +332,7 @@ def test_a_cropped_image_gives_what_the_whole_one_gives(noise):
     cropped, off_grid = (Restorer(model)(image[13:, 22:], offset=o)[80:, 80:] for o in ((3, 2), (0, 0)))
     assert largest_difference(cropped, whole) <= 1
     assert largest_difference(off_grid, whole) > 1
-    tiled = Restorer(model, tile=SMALLEST)(image[13:, 22:], offset=(3, 2))[80:, 80:]
+    tiled = Restorer(model, tile=float(SMALLEST))(image[13:, 22:], offset=(3.0, 2))[80:, 80:]
     assert largest_difference(tiled, whole) <= 1
 
 

@@ -143,7 +143,10 @@ class Quarantine:
 
     def __init__(self, target: Place, *, forgive: bool = False):
         self._folder = target / STATE
-        self.sources: set[str] = set(json.loads(self._folder.read(LIST) or "[]"))
+        try:
+            self.sources = {str(source) for source in json.loads(self._folder.read(LIST) or "[]")}
+        except (TypeError, ValueError) as error:
+            raise TfarError(f"{self._folder.url}/{LIST}: not a list of pictures; mend or remove it") from error
         if forgive and self.sources:
             self.sources = set()
             self._write()

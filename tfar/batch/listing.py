@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tfar.batch.places import Place, inside, is_local, place
-from tfar.errors import ImageError, TfarError
+from tfar.errors import ImageError, TfarError, first_line
 from tfar.images.read import EXTENSIONS, walk_images
 
 MANIFESTS = (".parquet", ".csv")
@@ -146,4 +146,4 @@ def _column(file: Place, manifest: str) -> Iterator[object]:
             for part in parts:
                 yield from part.column(COLUMN).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError) as error:
-        raise TfarError(f"{manifest}: no manifest with a column {COLUMN!r} ({str(error).splitlines()[0]})") from error
+        raise TfarError(f"{manifest}: no manifest with a column {COLUMN!r} ({first_line(error)})") from error

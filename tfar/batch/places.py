@@ -142,7 +142,7 @@ def inside(text: str) -> PurePosixPath:
     Raises:
         ImageError: when it names no file, could leave the folder, or lies where a target keeps its state.
     """
-    path = PurePosixPath(fsspec.core.split_protocol(text)[1].lstrip("/"))
+    path = PurePosixPath(text.split("://", 1)[-1].lstrip("/"))
     if not path.name or "\0" in text:
         raise ImageError(f"{text!r}: not the path of a file")
     if ".." in path.parts:

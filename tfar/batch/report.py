@@ -13,7 +13,7 @@ SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # of the input
         ("target", pa.string()),  # of the output
-        ("status", pa.string()),  # restored, passed through, skipped, failed or quarantined
+        ("status", pa.string()),  # restored, passed through, skipped, failed, quarantined or stopped
         ("bytes", pa.int64()),  # of the input
         ("target_bytes", pa.int64()),
         ("width", pa.int32()),

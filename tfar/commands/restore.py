@@ -1,7 +1,6 @@
 """Restore JPEGs, and pictures that were JPEGs."""
 
 import argparse
-import functools
 import json
 import math
 import sys
@@ -27,7 +26,7 @@ from tfar.commands.arguments import (
 from tfar.errors import ImageError, TfarError
 from tfar.images.write import WRITABLE, check_file
 from tfar.storage import write_text
-from tfar.terminal import parts_bar, print_error
+from tfar.terminal import parts_bar, print_error, printable
 
 SHOWN = 5  # files passed over that are named; --verbose names all
 
@@ -121,6 +120,8 @@ def _plan(options: argparse.Namespace):
         raise TfarError("restore needs an input and an output: tfar restore IN... OUT")
     if options.candidates and options.frames == "all":
         raise TfarError("--candidates goes with --frames first only")
+    if options.candidates and options.depth == 16:
+        raise TfarError("--candidates goes with --depth 8 only")
     *sources, target = options.paths
     return files.plan(
         sources,
@@ -183,7 +184,8 @@ def _printer(options: argparse.Namespace) -> Callable[[str], None]:
     if options.quiet:
         return lambda line: None
     to_stdout = options.paths[-1] == "-" and not options.in_place
-    return functools.partial(print, file=sys.stderr if to_stdout else sys.stdout)
+    stream = sys.stderr if to_stdout else sys.stdout
+    return lambda line: print(printable(line), file=stream)
 
 
 def _print(outcome, options: argparse.Namespace, say: Callable[[str], None]):

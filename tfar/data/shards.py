@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfar.errors import ShardError, TfarError
+from tfar.errors import ShardError, TfarError, first_line
 from tfar.storage import write_atomically
 
 INDEX = "index.npy"
@@ -49,7 +49,7 @@ class Shards:
         try:
             self.rows = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, EOFError, ValueError) as error:
-            raise ShardError(f"{file}: not an index of shards ({str(error).splitlines()[0]})") from error
+            raise ShardError(f"{file}: not an index of shards ({first_line(error)})") from error
         if self.rows.dtype != ROW or self.rows.ndim != 1 or not len(self.rows):
             raise ShardError(f"{file}: not an index of shards")
         self.count = int(self.rows[-1]["shard"]) + 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tfar.data.shards import Shards
-from tfar.errors import ImageError
+from tfar.errors import ImageError, first_line
 from tfar.images.read import image_files, image_size, read_image
 
 NAMED = 3  # files that a warning names; of more it gives the number
@@ -197,7 +197,7 @@ def _tfds_images(name: str) -> list[SourceImage]:
     except tfds.core.DatasetNotFoundError as error:
         raise ImageError(f"tfds:{name}: no such dataset") from error
     except (NotImplementedError, ValueError) as error:
-        problem = str(error).splitlines()[0]
+        problem = first_line(error)
         raise ImageError(f"tfds:{name}: no random access ({problem}); remove a copy in another format first") from error
     key = "image" if "image" in features else "hr"
     images = []

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfar import backend, presets
 from tfar.data.patches import draw_noise
-from tfar.errors import CheckpointError, TfarError
+from tfar.errors import CheckpointError, TfarError, first_line
 from tfar.evaluation.apps import as_dejpeg
 from tfar.evaluation.results import BASELINE
 from tfar.models import main_output
@@ -120,7 +120,7 @@ def _tflite(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     except ImportError as error:
         raise TfarError(f"{path}: TFLite files need LiteRT, run: pip install ai-edge-litert") from error
     except ValueError as error:
-        raise CheckpointError(f"{path}: not a TFLite file of tfar ({str(error).splitlines()[0]})") from error
+        raise CheckpointError(f"{path}: not a TFLite file of tfar ({first_line(error)})") from error
     inputs = runner.get_input_details()
     if "strength" in inputs:
         side = int(inputs["image"]["shape"][1])

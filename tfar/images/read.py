@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, ImageSequence, UnidentifiedImageError
 
-from tfar.errors import ImageError
+from tfar.errors import ImageError, first_line
 from tfar.images.metadata import Metadata, metadata_of
 from tfar.images.turns import upright
 
@@ -380,4 +380,4 @@ def _reason(error: Exception, source: Source) -> str:
     """The first line of an error, without the path that the message of tfar names already."""
     if isinstance(error, UnidentifiedImageError):
         return "unknown format"
-    return str(error).splitlines()[0].replace(f": {str(source)!r}", "") if str(error) else type(error).__name__
+    return first_line(error).replace(f": {str(source)!r}", "")

@@ -155,10 +155,14 @@ def check_fits(name: Any, form: str, pictures: Sequence[Picture]):
 
 
 def check_file(path: Path):
-    """As :func:`check_target`, and for a folder, which no file replaces."""
+    """As :func:`check_target`, and for a folder, a link, a pipe or a device, which no file replaces."""
+    check_target(path)
     if path.is_dir():
         raise ImageError(f"{path}: cannot be written (a folder of this name exists)")
-    check_target(path)
+    if path.is_symlink():
+        raise ImageError(f"{path}: is a link, which would be replaced; name the file itself")
+    if path.exists() and not path.is_file():
+        raise ImageError(f"{path}: is no regular file")
 
 
 def check_target(path: Path):

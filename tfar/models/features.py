@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfar import pixels
-from tfar.errors import CheckpointError, RecipeError
+from tfar.errors import CheckpointError, RecipeError, first_line
 from tfar.storage import load_weights
 
 NETWORKS = {
@@ -87,7 +87,7 @@ def _downloaded(application, *, or_none: bool) -> keras.Model | None:
     try:
         return application(include_top=False, weights="imagenet")
     except Exception as error:  # Keras wraps every failure of the download in a plain Exception
-        failed = f"the ImageNet weights of VGG could not be downloaded ({str(error).splitlines()[0]})"
+        failed = f"the ImageNet weights of VGG could not be downloaded ({first_line(error)})"
         name = application.__name__
         local = (
             "pass a local file, --set features.weights=FILE.weights.h5 (region-aware: texture.features.weights), made "

@@ -7,6 +7,7 @@ memory behind, so it is done in a process of its own.
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tfar import backend, presets
@@ -25,20 +26,31 @@ def network_file(model_file: Path, *, eight_bit: bool) -> Path:
 
     Raises:
         CheckpointError: naming the ``.keras`` file, when it cannot be converted.
-        TfarError: when the cache folder cannot be written.
+        TfarError: when there is no cache folder that can be written.
     """
     folder = cache_folder("networks")
     file = folder / f"{presets.digest(model_file)}-{'8bit' if eight_bit else 'float32'}-{FORMAT}.tflite"
     if not file.is_file():
         _check_folder(folder)
-        command = [sys.executable, "-m", "tfar.restoration.converted", str(model_file), str(file), str(int(eight_bit))]
-        environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+        environment = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+        done = run_module("tfar.restoration.converted", model_file, file, int(eight_bit), environment=environment)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             named = reason if str(model_file) in reason else f"{model_file}: cannot be converted: {reason}"
             raise CheckpointError(named)
     return file
+
+
+def run_module(
+    name: str, *arguments: object, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a module in a process of its own and return its exit code and what it prints.
+
+    Nothing of the current folder is run (``-P``): a ``numpy.py`` may have been downloaded into it.
+    """
+    command = [sys.executable, "-P", "-m", name, *map(str, arguments)]
+    env = os.environ | (environment or {})
+    return subprocess.run(command, env=env, capture_output=True, text=True, errors="replace")
 
 
 def _check_folder(folder: Path):

@@ -13,7 +13,6 @@ import importlib.util
 import logging
 import os
 import platform
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -23,9 +22,9 @@ import numpy as np
 import psutil
 
 from tfar import backend, presets
-from tfar.errors import ProcessError, TfarError
+from tfar.errors import ProcessError, TfarError, first_line
 from tfar.export.tflite import LAYER_OUTPUTS
-from tfar.restoration.converted import network_file
+from tfar.restoration.converted import network_file, run_module
 from tfar.storage import write_text
 
 ENGINES = ("litert", "keras")
@@ -108,7 +107,8 @@ def choose(model: Any, kind: str | None, exact: bool) -> Engine:
     except TfarError as error:
         if kind == "litert":
             raise
-        network = presets.load(model)  # where the file is at fault, so does this
+        backend.start()
+        network = presets.load(model)  # where the file is at fault, this says so, too
         logger.warning("Keras computes the network, without LiteRT: %s", error)
         return KerasEngine(network)
     return _litert(file, presets.title(source), os.getpid())
@@ -140,7 +140,7 @@ class KerasEngine:
                 outputs = network.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
             except Exception as error:
                 if type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError"):
-                    raise MemoryError(str(error).splitlines()[0]) from error
+                    raise MemoryError(first_line(error)) from error
                 raise
         return {name: array[0] for name, array in outputs.items()}
 
@@ -187,7 +187,7 @@ class LiteRTEngine:
             try:
                 outputs = self._runner(layer)(**given)
             except (RuntimeError, ValueError) as error:
-                raise MemoryError(f"LiteRT: {str(error).splitlines()[0]}") from error
+                raise MemoryError(f"LiteRT: {first_line(error)}") from error
         return {name: outputs[name][0] for name in LAYER_OUTPUTS[layer]}
 
     def _runner(self, layer: str):
@@ -219,8 +219,7 @@ def measured_pixel_bytes(engine: Engine, layer: str) -> int:
 def _measured(file: Path, layer: str) -> int:
     known = file.with_name(f"{file.stem}-{layer}.bytes")
     if not known.is_file():
-        command = [sys.executable, "-m", "tfar.restoration.engines", str(file), layer]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = run_module("tfar.restoration.engines", file, layer)
         if done.returncode:
             return pixel_bytes(layer)
         with contextlib.suppress(OSError):  # a cache that came with a container may be read-only

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def plan(
     if len(paths) == 1 and not paths[0].is_dir():
         [source] = paths
         _check_exists(source)
-        into = folder.is_dir() and folder != STDIO
+        into = os.path.isdir(folder) and folder != STDIO  # False for a name too long, of which is_dir complains
         named = {source: folder / _name(Path(source.name), extension) if into else folder}
     else:
         if folder.exists() and not folder.is_dir():
@@ -104,6 +105,8 @@ def plan(
 def plan_in_place(sources: Sequence[str | Path], *, recursive: bool = True) -> tuple[list[Job], dict[Path, str]]:
     """As :func:`plan`, of files that their restorations replace.
 
+    Links and read-only files in folders are left out, each with the reason.
+
     Raises:
         ImageError: when a source does not exist, is a link or read-only, or a folder holds no images.
     """
@@ -112,24 +115,35 @@ def plan_in_place(sources: Sequence[str | Path], *, recursive: bool = True) -> t
     for source in map(Path, sources):
         _check_exists(source)
         found, passed = _images(source, recursive) if source.is_dir() else ([source], {})
-        for file in found:
-            _check_replaceable(file)
-            files.setdefault(file.resolve(), file)
         others |= passed
+        for file in found:
+            try:
+                _check_replaceable(file)
+            except ImageError as error:
+                if not source.is_dir():
+                    raise
+                others[file] = str(error).removeprefix(f"{file}: ")
+            else:
+                files.setdefault(file.resolve(), file)
     return [Job(file, (file,)) for file in files.values()], others
 
 
 def name_targets(paths: Iterable[Path], extension: str | None) -> dict[Path, Path]:
     """Paths of files below a folder, each with that of its result below another one, named as for :func:`plan`."""
     paths = list(paths)
-    stems = collections.Counter(path.with_suffix("") for path in paths)
-    stems.update(paths)
+    stems = collections.Counter(_folded(path.with_suffix("")) for path in paths)
+    stems.update(map(_folded, paths))
     return {
         path: Path(f"{path}{extension}")
-        if extension is not None and stems[path.with_suffix("")] > 1
+        if extension is not None and stems[_folded(path.with_suffix(""))] > 1
         else path.parent / _name(path, extension)
         for path in paths
     }
+
+
+def _folded(path: Path) -> str:
+    """What is one name where file systems tell neither upper from lower case nor composed from other letters."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def run(jobs: Sequence[Job], work: Callable[[Job, Callable[[], None]], Outcome], at_once: int = 1) -> Iterator[Outcome]:
@@ -242,10 +256,10 @@ def _check_targets(jobs: Sequence[Job], existing: str):
             raise ImageError(f"{path}: two inputs would be written to it; restore them into folders of their own")
     for job in jobs:
         for path in (target for target in job.targets if target != STDIO):
-            stays = existing == "skip" and path.exists() and not path.samefile(job.source)
+            check_target(path)
+            stays = existing == "skip" and path.exists() and (job.source == STDIO or not path.samefile(job.source))
             if not stays and path.exists() and _identity(path) in inputs:
                 raise ImageError(f"{path}: is one of the inputs; choose another output, or --in-place")
-            check_target(path)
     there = [path for path in targets if os.path.lexists(path)]
     if there and existing == "refuse":
         others = f" ({len(there)} of {len(targets)} outputs do)" if len(targets) > 1 else ""
@@ -256,8 +270,6 @@ def _check_targets(jobs: Sequence[Job], existing: str):
 
 
 def _check_replaceable(path: Path):
-    if path.is_symlink():
-        raise ImageError(f"{path}: is a link, which would be replaced; name the file itself")
     check_file(path)
     if not stat.S_IMODE(path.stat().st_mode) & 0o222 or not os.access(path, os.W_OK):
         raise ImageError(f"{path}: is read-only")

@@ -80,6 +80,7 @@ class Restorer:
                 raise ValueError(f"{name} must be from 0 to 1, got {value}")
         if tile is not None and (tile < tiles.SMALLEST or tile % 1):
             raise ValueError(f"tile must be a whole number of at least {tiles.SMALLEST}, got {tile}")
+        self.tile = None if tile is None else int(tile)
         self._engine = engines.choose(model, engine, exact)
         if layer and not self._engine.layered:
             raise ValueError(f"{self._engine.name} is a single network and has no layer {layer!r}")
@@ -90,7 +91,6 @@ class Restorer:
         self.texture = texture
         self.strength = strength
         self.ensemble = ensemble
-        self.tile = tile
         self.name = self._engine.name
         self.channels = self._engine.channels
         self.takes_noise = self._engine.takes_noise
@@ -172,7 +172,7 @@ class Restorer:
         """
         if np.shape(offset) != (2,) or any(place not in range(BLOCK) for place in offset):
             raise ValueError(f"offset must be two numbers from 0 to {BLOCK - 1}, got {offset}")
-        top, left = before = tuple(-place % BLOCK for place in offset)
+        top, left = before = tuple(-int(place) % BLOCK for place in offset)
         height, width = planes.shape[0] + top, planes.shape[1] + left
         side = max(min(self.tile or self._tile(max(height, width)), max(height, width)), tiles.SMALLEST)
         while True:

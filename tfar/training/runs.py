@@ -23,7 +23,7 @@ import numpy as np
 from tfar import recipes
 from tfar.data.patches import PatchDataset, Patches, drawn_for, validation_batch
 from tfar.data.sources import load_split
-from tfar.errors import CheckpointError, NonFiniteLoss, RecipeError
+from tfar.errors import CheckpointError, NonFiniteLoss, RecipeError, first_line
 from tfar.models import build, channels
 from tfar.recipes import Data, Phase, Recipe
 from tfar.storage import load_weights, remove_parts, save_weights, write_atomically, write_text
@@ -267,7 +267,7 @@ class Run:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0]
+            reason = error.strerror or first_line(error)
             raise CheckpointError(f"{path}: cannot be written ({reason}); {self.kept()}") from error
 
     def kept(self) -> str:
