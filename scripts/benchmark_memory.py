@@ -21,7 +21,7 @@ from pathlib import Path
 from tfar import presets
 from tfar.cli import exit_code
 from tfar.commands.arguments import positive
-from tfar.errors import TfarError
+from tfar.errors import TfarError, last_line
 from tfar.restoration.engines import ENGINES
 
 GIGABYTE = 10**9
@@ -36,7 +36,7 @@ def run(options):
                 command = [sys.executable, __file__, "--measure", preset, engine, str(size), str(options.tiles or 0)]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
-                    raise TfarError(f"{preset}, {engine}, {size:g} megapixels: {done.stderr.strip().splitlines()[-1]}")
+                    raise TfarError(f"{preset}, {engine}, {size:g} megapixels: {last_line(done)}")
                 row = json.loads(done.stdout)
                 limit = 1.5 * GIGABYTE + 2 * row["image"]
                 print(

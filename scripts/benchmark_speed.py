@@ -39,7 +39,8 @@ import numpy as np
 from tfar import presets
 from tfar.cli import exit_code
 from tfar.commands.arguments import positive, quality
-from tfar.errors import TfarError
+from tfar.errors import TfarError, last_line
+from tfar.recipes import LAYERS
 
 KINDS = ("keras", "keras bfloat16", "litert", "litert 8-bit", "onnxruntime", "openvino", "pytorch")
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "pytorch": "torch"}
@@ -53,6 +54,7 @@ def run(options):
 
     from tfar.evaluation.protocols import middle
     from tfar.images.read import image_files, read_image
+    from tfar.images.write import check_file
     from tfar.jpeg import compress
     from tfar.metrics.catalogue import choose, score
     from tfar.metrics.weights import perceptual_metrics
@@ -63,6 +65,8 @@ def run(options):
     files = image_files(Path(options.folder))[: options.limit]
     if len(files) < 2:
         raise TfarError("at least two images are needed: the first of them is not counted")
+    if options.csv:
+        check_file(Path(options.csv))
     originals = [middle(read_image(file), options.size) for file in files]
     given = [compress(original, options.quality) for original in originals]
     megapixels = sum(image.shape[0] * image.shape[1] for image in given[1:]) / 1e6
@@ -117,11 +121,17 @@ def restorations(preset: str) -> list[str]:
     return [f"{preset} fused", f"{preset} base"] if Restorer(preset).layered else [preset]
 
 
+def named(row: str) -> tuple[str, str]:
+    """The preset and the layer, if any, of such a row."""
+    preset, _, layer = row.rpartition(" ")
+    return (preset, layer) if layer in LAYERS else (row, "")
+
+
 def loaded(row: str):
     """The model of such a row, and the output of it that the row takes."""
     from tfar.models import main_output
 
-    preset, _, layer = row.partition(" ")
+    preset, layer = named(row)
     model = presets.load(preset)
     return model, layer or main_output(model)
 
@@ -132,14 +142,14 @@ def measured(preset: str, kind: str, threads: int, file: Path) -> tuple[dict, li
     if kind.startswith("litert"):
         from tfar.restoration.converted import network_file
 
-        network_file(presets.model_file(preset.split()[0]), eight_bit=kind == "litert 8-bit")
+        network_file(presets.model_file(named(preset)[0]), eight_bit=kind == "litert 8-bit")
     if kind in ("onnxruntime", "openvino"):
         export(preset, onnx_file(file, preset))
     command = [sys.executable, __file__, "--measure", preset, kind, str(threads), str(file), str(target)]
     backend = {"KERAS_BACKEND": "torch"} if kind == "pytorch" else {}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **backend})
     if done.returncode:
-        raise TfarError(f"{preset}, {kind}: {done.stderr.strip().splitlines()[-1]}")
+        raise TfarError(f"{preset}, {kind}: {last_line(done)}")
     with np.load(target, allow_pickle=False) as arrays:
         return json.loads(done.stdout), list(arrays.values())
 
@@ -171,12 +181,13 @@ def by_tfar(preset: str, kind: str):
     from tfar.restoration.restorer import Restorer
 
     engines.eight_bit_weights = lambda: kind == "litert 8-bit"
-    name, _, layer = preset.partition(" ")
+    name, layer = named(preset)
     return Restorer(bfloat16(name) if kind == "keras bfloat16" else name, layer or None, engine=kind.split()[0])
 
 
 def onnx_file(images: Path, preset: str) -> Path:
-    return images.with_name(f"{preset}.onnx")
+    name, layer = named(preset)
+    return images.with_name(f"{presets.title(presets.model_file(name))}-{layer}.onnx")
 
 
 def export(preset: str, file: Path):

@@ -27,7 +27,7 @@ from serve_client import add_server, connect, restore_bytes
 
 from tfar.cli import exit_code
 from tfar.commands.arguments import positive, positive_number, share
-from tfar.errors import TfarError
+from tfar.errors import TfarError, first_line
 
 LARGEST_REQUEST = 3  # files
 PNG_SHARE = 0.2
@@ -47,7 +47,10 @@ class Sample:
             return False
         if restored == self.restored:
             return True
-        found, expected = (np.int16(Image.open(io.BytesIO(file))) for file in (restored, self.restored))
+        try:
+            found, expected = (np.int16(Image.open(io.BytesIO(file))) for file in (restored, self.restored))
+        except (OSError, ValueError, SyntaxError):  # as Pillow raises them
+            return False
         return found.shape == expected.shape and abs(found - expected).max() <= 1
 
 
@@ -99,8 +102,8 @@ def client(server, choices, options, seed: int, end: float, tally: Tally, lock: 
         start = time.monotonic()
         try:
             replies, failures = restore_bytes(server, [sample.content for sample in sent]), []
-        except TfarError as error:
-            replies, failures = [], [str(error)]
+        except Exception as error:  # whatever the reply is, the request counts and the client goes on
+            replies, failures = [], [first_line(error)]
         seconds = time.monotonic() - start
         wrong = sum(not sample.is_answered_by(*reply) for sample, reply in zip(sent, replies))
         with lock:
@@ -158,7 +161,10 @@ def run(options):
             options.grpc, _, options.pid = stack.enter_context(serving_apart(options.stand_in, at_once=options.at_once))
         server = connect(options)
         choices = samples(server, options)
-        process = psutil.Process(options.pid) if options.pid else None
+        try:
+            process = psutil.Process(options.pid) if options.pid else None
+        except psutil.NoSuchProcess as error:
+            raise TfarError(f"--pid {options.pid}: no such process") from error
         faults = report(*load(server, choices, options, process), options)
     if faults:
         raise TfarError("; ".join(faults))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfar import backend
+from tfar.errors import TfarError
 
 SUBSAMPLINGS = ("4:2:0", "4:2:2", "4:4:4")
 
@@ -19,6 +20,8 @@ def photographs(source: str, sides: tuple[int, int], seed: int) -> Iterator[np.n
     with backend.starting():
         from tfar.data.sources import load_split
     random = np.random.default_rng(seed)
+    if sides[0] > sides[1]:
+        raise TfarError(f"the least side is {sides[0]} pixels, more than the largest, {sides[1]}")
     images = [image.load() for images in load_split(source, 0.0, patch=sides[0]) for image in images]
     while True:
         image = images[random.integers(len(images))]

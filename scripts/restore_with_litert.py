@@ -31,6 +31,8 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the noise, where the network takes any")
     options = parser.parse_args()
+    if not 0 <= options.strength <= 1:
+        parser.error(f"--strength is from 0 to 1, not {options.strength:g}")
 
     print(json.dumps(metadata(options.model)), file=sys.stderr)
     network = Interpreter(options.model, num_threads=options.threads).get_signature_runner("serving_default")
@@ -59,7 +61,7 @@ def restore(network, image, *, strength=1.0, overlap=OVERLAP, seed=0):
     """
     fixed = network.get_input_details()["image"]["shape_signature"][1]  # -1 where the file takes images of any size
     side = LARGEST if fixed < 0 else int(fixed)
-    if overlap % GRID or side - 2 * overlap < GRID:
+    if overlap < 0 or overlap % GRID or side - 2 * overlap < GRID:
         raise ValueError(f"the overlap must be a multiple of {GRID} and less than half of {side} pixels: {overlap}")
     height, width = image.shape[:2]
     noise = np.random.default_rng(seed).standard_normal((-(-height // 2), -(-width // 2), 1), dtype=np.float32)

@@ -16,6 +16,7 @@ import http.client
 import json
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 
@@ -43,7 +44,8 @@ class RestServer:
     """A model behind the REST API; threads may share it."""
 
     def __init__(self, url: str, model: str, version: int | None, timeout: float):
-        self.url = f"{url.rstrip('/')}/v1/models/{model}" + (f"/versions/{version}" if version else "")
+        self.url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(model)}"
+        self.url += f"/versions/{version}" if version else ""
         self.timeout = timeout
         self._ask(self.url, None)
 
@@ -66,6 +68,8 @@ class RestServer:
             if error.code == 404:
                 raise TfarError(f"{self.url}: {reason}") from error
             raise RequestFailed(f"{reason} (HTTP {error.code})") from error
+        except (ValueError, http.client.InvalidURL) as error:
+            raise TfarError(f"{url}: not an address ({error})") from error
         except (TimeoutError, urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
@@ -242,7 +246,14 @@ class Client:
         except ImageError as error:
             files.raise_if_full(error)
             return Outcome(job, "failed", (str(error),))
-        return Outcome(job, "restored")
+        return Outcome(job, "restored", _notes(picture))
+
+
+def _notes(picture: Picture) -> tuple[str, ...]:
+    """What of a file its result does not hold."""
+    frames = (f"{picture.frames} frames or pages, of which the first is taken",) if picture.frames > 1 else ()
+    bits = (f"{picture.bits} bits a channel, restored to 8",) if picture.bits > 8 else ()
+    return frames + bits
 
 
 def _failed(job: Job, reason: str) -> Outcome:
@@ -272,7 +283,8 @@ def run(options):
                 bad += outcome.notes
                 print_error(f"tfar: {outcome.notes[0]}")
             else:
-                print(f"{outcome.job.source} -> {outcome.job.targets[0]}")
+                remarks = f"  ({'; '.join(outcome.notes)})" if outcome.notes else ""
+                print(f"{outcome.job.source} -> {outcome.job.targets[0]}{remarks}")
     return 2 if bad else 0
 
 

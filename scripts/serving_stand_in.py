@@ -27,7 +27,7 @@ import numpy as np
 
 from tfar import backend
 from tfar.cli import exit_code
-from tfar.commands.arguments import not_negative, positive
+from tfar.commands.arguments import any_port, positive
 from tfar.errors import TfarError
 
 os.environ.setdefault(
@@ -38,7 +38,10 @@ with backend.starting():
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-ANY_SIZE = [("grpc.max_receive_message_length", -1)]  # of requests, as the server has it
+OPTIONS = [  # requests of any size, as the server has it, and no port that another process serves
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.so_reuseport", 0),
+]
 HTTP_STATUS = {"NOT_FOUND": 404, "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400}
 PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(:predict)?")
 
@@ -203,9 +206,12 @@ def to_json(name: str, value: np.ndarray):
 def serving(folder, *, name: str = "tfar", port: int = 0, rest_port: int = 0, at_once: int = 2):
     """Serve a folder of version folders; yields the ports of gRPC and REST, of which 0 means any that is free."""
     model = Model(Path(folder), name, at_once)
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=256), options=ANY_SIZE)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=256), options=OPTIONS)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(model), server)
-    port = server.add_insecure_port(f"localhost:{port}")
+    try:
+        port = server.add_insecure_port(f"localhost:{port}")
+    except RuntimeError as error:
+        raise TfarError(f"localhost:{port}: cannot be served (is the port taken?)") from error
     handler = type("Handler", (Handler,), {"model": model})
     with http.server.ThreadingHTTPServer(("localhost", rest_port), handler) as rest:
         server.start()
@@ -247,7 +253,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", help="with version folders: saved_model/ of tfar export --version")
     parser.add_argument("--model-name", default="tfar", metavar="NAME", help="(%(default)s)")
-    parser.add_argument("--port", type=not_negative, default=8500, metavar="N", help="of gRPC (%(default)s); 0: any")
-    parser.add_argument("--rest-port", type=not_negative, default=8501, metavar="N", help="(%(default)s); 0: any")
+    parser.add_argument("--port", type=any_port, default=8500, metavar="N", help="of gRPC (%(default)s); 0: any")
+    parser.add_argument("--rest-port", type=any_port, default=8501, metavar="N", help="(%(default)s); 0: any")
     parser.add_argument("--at-once", type=positive, default=2, metavar="N", help="requests computed (%(default)s)")
     sys.exit(exit_code(run, parser.parse_args()))

@@ -134,11 +134,16 @@ def run(options):
             here, there = processes.Pipe()
             worker = processes.Process(target=restore_apart, args=(options.preset, there), daemon=True)
             worker.start()
+            there.close()  # or the end of the worker would not be seen
             server = RestServer(rest, "tfar", None, timeout=600)
 
             def by_restorer(content: bytes) -> np.ndarray:
-                here.send(content)
-                return here.recv()
+                try:
+                    here.send(content)
+                    return here.recv()
+                except (EOFError, OSError) as error:
+                    worker.join()
+                    raise TfarError(f"the process of the Restorer has ended, exit code {worker.exitcode}") from error
 
             def by_server(content: bytes) -> np.ndarray:
                 [(restored, error)] = restore_bytes(server, [content])

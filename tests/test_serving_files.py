@@ -78,7 +78,8 @@ def test_the_memory_that_docs_deploy_asks_for():
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     limit = container["resources"]["limits"]["memory"]
     assert limit == service["mem_limit"].upper() + "i"
-    assert int(limit.removesuffix("Gi")) > needed
+    requested = container["resources"]["requests"]["memory"]
+    assert int(limit.removesuffix("Gi")) >= int(requested.removesuffix("Gi")) > needed
 
 
 def test_the_image_and_its_deployment():

@@ -1,11 +1,14 @@
 """Help, lists and mistakes are answered without waiting for Keras."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from PIL import Image
+
+from tfar import backend
 
 HEAVY = "keras tensorflow scipy torch cv2 matplotlib"
 CODE = """
@@ -61,3 +64,19 @@ def test_detections_are_scored_without_keras(tmp_path):
     result = subprocess.run(code, capture_output=True, text=True)
     assert result.returncode == 0 and "| mAP | 100.0 |" in result.stdout
     assert result.stderr.strip() == "imported:"
+
+
+def test_threads_that_start_at_the_same_time_leave_stderr_as_it_was():
+    before = os.fstat(2)
+    first, second = backend.starting(), backend.starting()
+    with first:
+        second.__enter__()
+    assert os.path.samestat(os.fstat(2), os.stat(os.devnull))
+    second.__exit__(None, None, None)
+    assert os.path.samestat(os.fstat(2), before)
+
+
+def test_a_program_whose_stderr_is_closed_starts():
+    code = "from tfar import backend\nwith backend.starting(): print('started')"
+    done = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code], stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, b"started\n")

@@ -4,8 +4,40 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
+
+
+class _Silence:
+    """While any thread is inside, stderr goes nowhere."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._stderr: int | None = None  # where it went before; None where it was closed
+
+    def __enter__(self):
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1 and sys.stderr:
+                sys.stderr.flush()
+                with contextlib.suppress(OSError):
+                    self._stderr = os.dup(2)
+                    null = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(null, 2)
+                    os.close(null)
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._stderr is not None:
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+                self._stderr = None
+
+
+_silence = _Silence()
 
 
 @contextlib.contextmanager
@@ -16,15 +48,8 @@ def starting():
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.stderr.flush()
-    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
+    with _silence:
         yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(null)
 
 
 def litert(file: str | Path | bytes, *, threads: int | None = None) -> Any:

@@ -1,5 +1,7 @@
 """Errors whose message is meant for the user: one line that names the file or field at fault."""
 
+import subprocess
+
 
 class TfarError(Exception):
     """Anything the user can mend; the command line prints it without a traceback and exits with 2."""
@@ -45,3 +47,9 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its kind where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What a process that failed has said last, or its exit code where it was killed without a word."""
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"

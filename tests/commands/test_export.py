@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -65,6 +66,13 @@ def test_a_preset_has_qualities_and_a_licence():
     assert (told["preset"], told["qualities"], told["licence"]) == ("galteri-mse-q10-40", (10, 40), "MIT")
 
 
+def test_a_network_in_a_folder_whose_name_is_no_text(tmp_path, single_file):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(single_file.parent, folder)
+    told = _about(str(folder / single_file.name), "image")["preset"]
+    told.encode()
+
+
 def test_versions_of_a_saved_model_lie_beside_each_other(run, refused, single_file, tmp_path):
     target = tmp_path / "out"
     for version, limit in ((3, "0.001"), (12, "1")):
@@ -123,6 +131,19 @@ def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, 
     other = "tflite" if format == "saved-model" else "saved-model"
     line = refused("export", tmp_path / "out", "--preset", single_file, option, "--format", other)
     assert line == f"tfar: {option.split('=')[0]} is of the format {format}, which --format leaves out"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tile_that_an_app_cannot_have_is_found_before_anything_is_written(refused, tmp_path):
+    command = ("export", tmp_path / "out", "--preset", "tiny", "--io", "app", "--tile", 100)
+    assert "takes tiles of multiples of 8 pixels, not of 100" in refused(*command)
+    assert not (tmp_path / "out").exists()
+
+
+def test_packages_that_are_missing_are_found_before_anything_is_written(refused, single_file, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    command = ("export", tmp_path / "out", "--preset", single_file, "--format", "saved-model", "onnx")
+    assert 'ONNX needs tf2onnx: pip install "tfar[onnx]"' in refused(*command)
     assert not (tmp_path / "out").exists()
 
 

@@ -76,7 +76,7 @@ def test_tiles_lie_on_the_grid_and_keep_every_pixel_once(script):
             assert end - start <= 96 and (first - start >= 32 or first == 0) and (end - last >= 32 or last == size)
 
 
-@pytest.mark.parametrize("overlap", [20, 48])
+@pytest.mark.parametrize("overlap", [20, 48, -64])
 def test_an_overlap_off_the_grid_or_too_wide(script, folder, overlap):
     signature = Interpreter(str(folder / "tile.tflite")).get_signature_runner("serving_default")
     with pytest.raises(ValueError, match="multiple of 16"):

@@ -49,6 +49,14 @@ def darker(found):
     return found | {"restored_bytes": np.array(files, object)}
 
 
+def unreadable(found):
+    return found | {"restored_bytes": np.array([file and b"junk" for file in found["restored_bytes"]], object)}
+
+
+def nameless(found):
+    return {"restored_bytes": found["restored_bytes"]}
+
+
 def silent(found):
     return found | {"error": np.array([b""] * len(found["error"]), object)}
 
@@ -70,6 +78,8 @@ def test_nothing_is_lost(options, capsys):
         (swapped, "replies were wrong"),
         (darker, "replies were wrong"),
         (silent, "replies were wrong"),
+        (unreadable, "replies were wrong"),
+        (nameless, "requests failed, such as: 'error'"),
         (refused, "requests failed, such as: too much"),
         (gone, "requests failed, such as: cannot be reached"),
     ],
@@ -86,6 +96,16 @@ def test_files_that_are_answered_wrongly_when_sent_alone(options, monkeypatch):
     connect = load_test.connect
     monkeypatch.setattr(load_test, "connect", lambda options: Broken(connect(options), 1, silent))
     with pytest.raises(TfarError, match="a damaged file was restored"):
+        load_test.run(options)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [({"pid": 2**22 + 1}, "no such process"), ({"sides": [48, 16]}, "the least side is 48 pixels, more than")],
+)
+def test_options_without_a_sense(options, changed, fault):
+    vars(options).update(changed)
+    with pytest.raises(TfarError, match=fault):
         load_test.run(options)
 
 

@@ -86,6 +86,16 @@ def test_files_are_restored_and_those_that_cannot_be_are_named(client, address, 
     assert restored["color"].alpha is None
 
 
+def test_what_a_result_does_not_hold_is_said(client, addresses, tmp_path):
+    first, second = (Image.fromarray(picture) for picture in (PHOTO, 255 - PHOTO))
+    first.save(tmp_path / "moving.png", save_all=True, append_images=[second])
+    Image.fromarray(np.uint16(GRAY) * 257).save(tmp_path / "deep.png")
+    code, out, err = client(tmp_path / "moving.png", tmp_path / "deep.png", tmp_path / "out", *addresses["rest"])
+    assert (code, err) == (0, [])
+    assert any(line.endswith("moving.png  (2 frames or pages, of which the first is taken)") for line in out)
+    assert any(line.endswith("deep.png  (16 bits a channel, restored to 8)") for line in out)
+
+
 def test_dials(client, address, photos, tmp_path, fused_model):
     file = photos / "color.jpg"
     for dials in ({"texture": 0.0}, {"texture": 0.25, "strength": 0.5}):
@@ -162,6 +172,7 @@ def test_replies_of_more_than_4_megabytes(client, addresses, tmp_path, noise, mo
     ("options", "reason"),
     [
         (["--model-name", "other"], "Servable not found for request: other"),
+        (["--model-name", "an other"], "Servable not found for request: an"),
         (["--model-version", "2"], "Servable not found for request: tfar, version 2"),
     ],
 )
@@ -183,6 +194,12 @@ def test_no_server_ends_the_run(client, photos, tmp_path, kind):
         where = ["--rest", f"http://{address}"] if kind == "rest" else ["--grpc", address]
         code, out, [line] = client(photos, tmp_path / "out", *where, "--timeout", "2")
     assert (code, out) == (2, []) and f"{address}" in line and "cannot be reached" in line
+
+
+@pytest.mark.parametrize("where", ["myhost", "http://[::1", "http://localhost:port"])
+def test_what_is_no_address_ends_the_run(client, photos, tmp_path, where):
+    code, out, [line] = client(photos, tmp_path / "out", "--rest", where)
+    assert (code, out) == (2, []) and f"{where}/v1/models/tfar: not an address" in line
 
 
 class Strange(http.server.BaseHTTPRequestHandler):

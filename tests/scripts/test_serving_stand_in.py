@@ -159,6 +159,12 @@ def test_the_examples_of_the_documentation(ask, tmp_path):
         assert ask({"instances": [1.0, 5.0]}, "/v1/models/half:predict", base)[0] == 404
 
 
+def test_a_port_that_is_taken(addresses, served):
+    port = int(addresses["grpc"][1].split(":")[1])
+    with pytest.raises(TfarError, match=f"localhost:{port}: cannot be served"), serving(served, port=port):
+        pass
+
+
 def test_a_folder_without_versions(tmp_path):
     (tmp_path / "variables").mkdir()
     with pytest.raises(TfarError, match="holds no version folders"), serving(tmp_path):

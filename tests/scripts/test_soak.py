@@ -98,3 +98,14 @@ def test_the_processes_of_a_soak(fused_file, tmp_path, capsys, monkeypatch):
     assert exit_code(soak.run, soak.arguments().parse_args(list(map(str, command)))) == 0
     assert files_below(tmp_path) == ["soak.csv", "soak.png"]
     assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+@pytest.mark.slow
+def test_a_restorer_that_is_killed_ends_a_soak(fused_file, tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow_serving", reason="needs tensorflow-serving-api")
+    monkeypatch.setattr(soak, "restore_apart", print)  # ends at once
+    options = soak.arguments().parse_args(
+        ["--preset", str(fused_file), "--minutes", "0.1", "--output", str(tmp_path / "soak")]
+    )
+    with pytest.raises(TfarError, match="the process of the Restorer has ended, exit code 0"):
+        soak.run(options)

@@ -151,6 +151,11 @@ def not_negative(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
 
 
+def any_port(text: str) -> int:
+    """The number of a port, or 0 for any that is free."""
+    return 0 if text == "0" else port(text)
+
+
 def port(text: str) -> int:
     """The number of a port, from 1 to 65535."""
     if text.isdecimal() and 1 <= int(text) <= 65535:
@@ -159,8 +164,8 @@ def port(text: str) -> int:
 
 
 def positive_number(text: str) -> float:
-    """A number above 0."""
-    return _number(text, lambda value: value > 0, "a number above 0")
+    """A number above 0, and not infinite."""
+    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
 
 
 def share(text: str) -> float:

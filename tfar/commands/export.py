@@ -12,7 +12,7 @@ from typing import Any
 from tfar import __version__, backend, presets
 from tfar.commands.arguments import add_preset, port, positive, positive_number
 from tfar.errors import TfarError
-from tfar.export.onnx import IO, export_onnx
+from tfar.export.onnx import IO, check_installed, export_onnx
 from tfar.export.tflite import QUANTIZATIONS
 from tfar.export.web import QUANTIZATIONS as WEB_QUANTIZATIONS
 from tfar.export.web import TILE, check_tile, export_web, server
@@ -119,6 +119,7 @@ def run(options: argparse.Namespace) -> int:
 def _write(options: argparse.Namespace, targets: dict[str, Path]):
     """Write a preset to where each format has its target."""
     backend.start()
+    from tfar.export.mobile_gpu import check_tile as check_app_tile
     from tfar.export.saved_model import MEGAPIXELS, export_saved_model
     from tfar.models import main_output
 
@@ -126,6 +127,8 @@ def _write(options: argparse.Namespace, targets: dict[str, Path]):
     output = options.layer or main_output(model)
     if output not in model.output:
         raise TfarError(f"{options.preset} is a single network and has no layer {output!r}")
+    if options.io == "app" and "tflite" in targets:
+        check_app_tile(model, options.tile or APP_TILE)
     with tempfile.TemporaryDirectory() as temporary:
         served = targets.get("saved-model", Path(temporary, "saved_model"))
         limit = options.max_megapixels or MEGAPIXELS
@@ -168,7 +171,7 @@ def _about(preset: str, output: str) -> dict[str, Any]:
     """What a file says of its network; of networks that are no presets, neither qualities nor licence may be known."""
     file = presets.model_file(preset)
     known = {
-        "preset": presets.title(file),
+        "preset": presets.title(file).encode(errors="backslashreplace").decode(),  # a folder's name may be no UTF-8
         "layer": output,
         "sha256": presets.digest(file),
         "tfar": __version__,
@@ -209,6 +212,8 @@ def _check(options: argparse.Namespace, written: list[Path]):
         raise TfarError(f"--quantize {options.quantize} is not for the format web; {' or '.join(WEB_QUANTIZATIONS)} is")
     if "web" in options.format and options.tile:
         check_tile(options.tile)
+    if "onnx" in options.format:
+        check_installed()
     for path in written:
         if path.exists() and not options.overwrite:
             raise TfarError(f"{path}: is there already; --overwrite replaces it")

@@ -32,10 +32,10 @@ def mobile_gpu_form(network: keras.Model, side: int) -> keras.Model:
         TfarError: where ``side`` is no multiple of the coarsest cell of the network.
     """
 
+    check_tile(network, side)
+
     def replaced(layer: layers.Layer) -> layers.Layer:
         if isinstance(layer, ReflectToMultiple):
-            if side % layer.multiple:
-                raise TfarError(f"{network.name} takes tiles of multiples of {layer.multiple} pixels, not of {side}")
             return layers.Identity(dtype=layer.dtype_policy, name=layer.name)
         if isinstance(layer, OrientationDiversityMask):
             return _ListedMask.from_config(layer.get_config())
@@ -53,6 +53,13 @@ def mobile_gpu_form(network: keras.Model, side: int) -> keras.Model:
     form = keras.models.clone_model(network, clone_function=replaced, recursive=True)
     form.set_weights(network.get_weights())
     return form
+
+
+def check_tile(network: keras.Model, side: int):
+    """Raise :class:`tfar.errors.TfarError` where ``side`` is no multiple of the coarsest cell of a network."""
+    for layer in network._flatten_layers():
+        if isinstance(layer, ReflectToMultiple) and side % layer.multiple:
+            raise TfarError(f"{network.name} takes tiles of multiples of {layer.multiple} pixels, not of {side}")
 
 
 def _copy(layer: layers.Layer) -> layers.Layer:

@@ -1,5 +1,6 @@
 """ONNX: one file for ONNX Runtime, OpenVINO and the apps that take such files."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,13 @@ OPSET = 18
 NOISE_SIDE = 256  # of the noise that a file for apps holds, and repeats
 STEP_LIMIT = 8.0  # levels beyond which a step between two columns tells no more of the JPEG's grid
 CLEARLY = 1.1  # by which factor another grid must show more than the one that starts with the tile
+
+
+def check_installed():
+    """Raise :class:`tfar.errors.TfarError` where a package that ONNX needs is missing."""
+    for name in ("onnx", "onnxruntime", "tf2onnx"):
+        if importlib.util.find_spec(name) is None:
+            raise TfarError(f'ONNX needs {name}: pip install "tfar[onnx]"')
 
 
 def export_onnx(saved_model: str | Path, file: str | Path, *, io: str = "image"):
@@ -35,13 +43,10 @@ def export_onnx(saved_model: str | Path, file: str | Path, *, io: str = "image")
     Raises:
         TfarError: where packages are missing; naming the file, where it lacks weights or restores differently.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401  before the conversion, which takes a while
-        import tf2onnx
-    except ModuleNotFoundError as error:
-        raise TfarError(f'ONNX needs {error.name}: pip install "tfar[onnx]"') from error
+    check_installed()
+    import onnx
     import tensorflow as tf
+    import tf2onnx
 
     source = tf.saved_model.load(saved_model)
     serve = source.signatures["serving_default"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tfar import backend, presets
-from tfar.errors import CheckpointError, TfarError
+from tfar.errors import CheckpointError, TfarError, last_line
 from tfar.export.tflite import convert
 from tfar.storage import cache_folder
 
@@ -35,7 +35,7 @@ def network_file(model_file: Path, *, eight_bit: bool) -> Path:
         environment = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
         done = run_module("tfar.restoration.converted", model_file, file, int(eight_bit), environment=environment)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            reason = last_line(done)
             named = reason if str(model_file) in reason else f"{model_file}: cannot be converted: {reason}"
             raise CheckpointError(named)
     return file
