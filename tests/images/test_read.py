@@ -1,17 +1,22 @@
 import io
 import os
+import struct
+import threading
 import time
+import zlib
 
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 from helpers import unreadable_exif, warned
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from tfar import jpeg
 from tfar.data import sources
 from tfar.errors import ImageError
 from tfar.images import read
+from tfar.restoration.inspection import read_facts
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -80,9 +85,54 @@ def test_16_bits_are_scaled_to_8(tmp_path, name):
     np.testing.assert_array_equal(result, GRAY_16 // 256)
 
 
-def test_a_16_bit_pgm_is_scaled_to_8(tmp_path):
-    (tmp_path / "a.pgm").write_bytes(b"P5 50 40 65535\n" + GRAY_16.astype(">u2").tobytes())
-    np.testing.assert_array_equal(read.read_image(tmp_path / "a.pgm"), GRAY_16 // 256)
+@pytest.mark.parametrize(("maximum", "bits"), [(65535, 16), (4095, 16), (100, 8)])
+@pytest.mark.parametrize("kind", [b"P5", b"P6"], ids=["gray", "color"])
+def test_a_pnm_is_scaled_to_8_bits_whatever_its_maximum(maximum, bits, kind):
+    levels = np.uint16(np.rint(GRAY_16 / 65535 * maximum))
+    content = np.repeat(levels, 3) if kind == b"P6" else levels
+    data = b"%b 50 40 %d\n" % (kind, maximum) + content.astype(">u2" if maximum > 255 else "u1").tobytes()
+    [picture] = read.read_pictures(data)
+    assert picture.bits == read_facts(data).bits == bits
+    shown = picture.pixels if kind == b"P5" else picture.pixels[..., 0]
+    np.testing.assert_allclose(np.float32(shown), levels / maximum * 255, atol=1)
+
+
+def with_tag(tiff, tag, value):
+    """A little-endian TIFF file with another value of a tag that holds one short number."""
+    at = tiff.index(struct.pack("<HHI", tag, 3, 1)) + 8
+    return tiff[:at] + struct.pack("<H", value) + tiff[at + 2 :]
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_16_bits_of_which_0_is_white(compression):
+    data = with_tag(coded(GRAY_16, "TIFF", compression=compression), 262, 0)
+    np.testing.assert_array_equal(read.read_image(data), 255 - GRAY_16 // 256)
+
+
+def test_12_bits():
+    levels = np.uint8(GRAY_16 >> 4 & 15), np.uint8(GRAY_16 >> 8)
+    nibbles = np.dstack([levels[1] >> 4, levels[1] & 15, levels[0]]).reshape(40, 75, 2)
+    data = with_tag(coded(nibbles[..., 0] << 4 | nibbles[..., 1], "TIFF"), 258, 12)
+    data = data.replace(struct.pack("<HHII", 256, 4, 1, 75), struct.pack("<HHII", 256, 4, 1, 50))
+    [picture] = read.read_pictures(data)
+    assert picture.bits == read_facts(data).bits == 12
+    np.testing.assert_array_equal(picture.pixels, GRAY_16 // 256)
+
+
+@pytest.mark.parametrize("image", [GRAY_16, GRAY], ids=["16", "8"])
+def test_signed_numbers_are_refused(image):
+    with pytest.raises(ImageError, match="the image: signed numbers, of a range that the file does not tell"):
+        read.read_image(coded(image, "TIFF", tiffinfo={339: 2}))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_the_bits_of_an_avif_are_told(bits):
+    levels = np.dstack([GRAY_16 >> 16 - bits] * 3).astype(np.uint8 if bits == 8 else np.uint16)
+    data = cv2.imencode(".avif", levels, [cv2.IMWRITE_AVIF_DEPTH, bits])[1].tobytes()
+    assert read.read_pictures(data)[0].bits == read_facts(data).bits == bits
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    assert read.picture_of(image).bits == 8  # whose file is closed
 
 
 def broken_files(folder):
@@ -115,6 +165,20 @@ def test_a_folder_is_no_image(tmp_path):
         read.read_image(tmp_path)
 
 
+@pytest.mark.parametrize("form", ["TIFF", "PNG"])
+def test_frames_and_pages_are_held_to_the_limit_together_before_they_are_decoded(form):
+    data = animation(form)
+    assert len(read.read_pictures(data, frames="all", max_megapixels=0.006)) == 3
+    assert len(read.read_pictures(data, max_megapixels=0.002)) == 1
+    with pytest.raises(ImageError, match="the image: 3 of its frames or pages are 0 megapixels, the limit is 0.005$"):
+        read.read_pictures(data, frames="all", max_megapixels=0.005)
+    huge = struct.pack("<HHII", 256, 4, 1, 1 << 20)
+    at = data.rfind(struct.pack("<HHII", 256, 4, 1, 50))
+    if form == "TIFF":
+        with pytest.raises(ImageError, match="the image: 3 of its frames or pages are 42 megapixels"):
+            read.read_pictures(data[:at] + huge + data[at + 12 :], frames="all", max_megapixels=1)
+
+
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path):
     path = save(tmp_path / "huge.png", COLOR)
     path.write_bytes(path.read_bytes()[:60])  # the header only
@@ -130,6 +194,42 @@ def test_pillow_limit_on_pixels_does_not_matter_and_stays(tmp_path, monkeypatch)
     np.testing.assert_array_equal(read.read_image(path), COLOR)
     assert read.image_size(path) == (40, 50)
     assert Image.MAX_IMAGE_PIXELS == 800
+
+
+def test_two_threads_do_not_open_at_a_time_while_the_limit_is_set_aside(monkeypatch):
+    limit, begin, inside, seen = Image.MAX_IMAGE_PIXELS, Image.open, [], []
+
+    def slow(*arguments, **options):
+        inside.append(1)
+        time.sleep(0.05)
+        seen.append(len(inside))
+        inside.pop()
+        return begin(*arguments, **options)
+
+    monkeypatch.setattr(Image, "open", slow)
+    threads = [threading.Thread(target=read.read_image, args=(coded(COLOR, "PNG"),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [1, 1] and Image.MAX_IMAGE_PIXELS == limit
+
+
+class Pipe:
+    """A file that cannot be sought."""
+
+    def __init__(self, data):
+        self.read = io.BytesIO(data).read
+
+    def seekable(self):
+        return False
+
+
+def test_a_file_object_is_read_from_its_start():
+    buffer = io.BytesIO()
+    Image.fromarray(COLOR).save(buffer, "PNG")
+    for source in (buffer, buffer, Pipe(buffer.getvalue())):
+        np.testing.assert_array_equal(read.read_image(source), COLOR)
 
 
 def test_unreadable_images_are_left_out_of_the_training(tmp_path):
@@ -220,6 +320,37 @@ def test_a_transparent_palette_and_a_transparent_color():
     assert picture.alpha is None
 
 
+def png(rows, bits, color, transparent):
+    """A PNG file of rows of bytes, with a transparent level or color."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 50, 40, bits, color, 0, 0, 0)), (b"tRNS", transparent)]
+    chunks += [(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))), (b"IEND", b"")]
+    file = io.BytesIO(b"\x89PNG\r\n\x1a\n")
+    file.seek(0, io.SEEK_END)
+    for kind, content in chunks:
+        PngImagePlugin.putchunk(file, kind, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gray", "color"])
+def test_a_transparent_color_of_16_bits(kind):
+    levels = GRAY_16.copy()
+    levels[1, 1] = levels[0, 0] ^ 1  # is not transparent, although it is the same in 8 bits
+    channels = 3 if kind == "color" else 1
+    rows = np.repeat(levels[..., None], channels, axis=2).astype(">u2")
+    [picture] = read.read_pictures(png(rows, 16, 2 if kind == "color" else 0, rows[0, 0].tobytes()))
+    np.testing.assert_array_equal(picture.alpha, np.where(levels == levels[0, 0], 0, 255))
+    np.testing.assert_array_equal(picture.pixels, np.squeeze(rows // 256))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_level_of_few_bits(bits):
+    levels = GRAY >> 8 - bits
+    planes = np.unpackbits(levels[..., None], axis=2)[..., 8 - bits :].reshape(40, -1)
+    [picture] = read.read_pictures(png(np.packbits(planes, axis=1), bits, 0, b"\0\1"))
+    np.testing.assert_array_equal(picture.alpha, np.where(levels == 1, 0, 255))
+    np.testing.assert_array_equal(picture.pixels, levels * (255 // (2**bits - 1)))
+
+
 @pytest.mark.parametrize("extension", [".png", ".tiff", ".pnm"])
 @pytest.mark.parametrize("image", [GRAY_16, np.dstack([GRAY_16] * 3)], ids=["gray", "color"])
 def test_16_bits_are_told(extension, image):
@@ -307,6 +438,16 @@ def test_jpegs_that_end_early(how, form):
         np.testing.assert_array_equal(picture.pixels[:8], jpeg.compress(COLOR, 90)[:8])
 
 
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_progressive_jpegs_that_end_within_a_later_scan(share):
+    photo = skimage.data.astronaut()[:160, :200]
+    whole = coded(photo, "JPEG", quality=90, progressive=True)
+    assert read.read_pictures(whole)[0].notes == ()
+    for end in (int(len(whole) * share), whole.rindex(b"\xff\xda", 0, int(len(whole) * share))):  # and before a scan
+        with pytest.raises(ImageError, match="cut short"):
+            read.read_image(whole[:end] + b"\xff\xd9")
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"optimize": True}], ids=str
 )
@@ -364,6 +505,23 @@ def test_a_picture_of_which_the_metadata_cannot_be_read_is_upright_all_the_same(
     [picture] = read.read_pictures(coded(COLOR[:9], "PNG", exif=unreadable_exif(value)))
     np.testing.assert_array_equal(picture.pixels, expected.pixels)
     assert picture.orientation == value and picture.notes == ("unreadable metadata dropped",)
+
+
+@pytest.mark.parametrize("also", ["", "in its own place"])
+def test_texts_of_imagemagick_that_tell_how_the_picture_was_turned_are_taken_over(also):
+    xmp = b'<x:xmpmeta tiff:Orientation="6" dc:title="a title"/>'
+    exif = exif_of(Make="Camera", Orientation=6).tobytes()
+    texts = PngImagePlugin.PngInfo()
+    for kind, content in {"exif": exif, "APP1": exif, "xmp": xmp, "iptc": b"8BIM"}.items():
+        texts.add_text(f"Raw profile type {kind}", f"\n{kind}\n{len(content):8}\n{content.hex()}\n", zip=True)
+    if also:
+        texts.add_itxt("XML:com.adobe.xmp", xmp.replace(b"a title", b"another"))
+    [picture] = read.read_pictures(coded(COLOR, "PNG", pnginfo=texts))
+    np.testing.assert_array_equal(picture.pixels, np.rot90(COLOR, -1))
+    assert picture.metadata.texts.keys() == {"Raw profile type iptc"}
+    assert b"Camera" in picture.metadata.exif
+    title = b"another" if also else b"a title"
+    assert picture.metadata.xmp == b'<x:xmpmeta  dc:title="%b"/>' % title
 
 
 def test_a_thumbnail_of_the_old_picture_is_dropped():

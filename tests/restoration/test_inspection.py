@@ -194,8 +194,6 @@ def test_16_bits_and_palettes(tmp_path):
     gray = np.uint16(jpeg.compress(GRAY, 30)) * 257
     Image.fromarray(gray).save(tmp_path / "a.png")
     assert inspect(tmp_path / "a.png").quality == 30
-    facts = read_facts(tmp_path / "a.png")
-    assert inspect_pixels(gray, facts).quality == 30
     indices = Image.fromarray(jpeg.compress(GRAY, 30), "P")
     indices.putpalette(np.repeat(np.arange(256), 3).tolist())
     indices.save(tmp_path / "b.png")

@@ -1,5 +1,6 @@
 """What an image file says besides its pixels, and the note by which tfar knows its own results."""
 
+import contextlib
 import dataclasses
 import io
 import math
@@ -11,8 +12,9 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 COMMENT = "Comment"  # the text of a PNG that a JPEG's comment becomes
 XMP_TAG, PROFILE_TAG = 700, 34675  # of TIFF
 NOTE_START = "tfar "
-TIFF_LAYOUT = range(254, 330)  # TIFF tags that say how the pixels lie in their file
-TIFF_TEXTS = {  # those among them that describe the picture
+RAW = "Raw profile type "  # how texts of a PNG begin that hold, in hexadecimal, what ImageMagick has no other place for
+TURNED_RAW = {f"{RAW}{kind}" for kind in ("exif", "APP1", "xmp")}  # those that tell how the picture is turned
+TIFF_TEXTS = {  # TIFF tags that describe the picture
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -21,6 +23,8 @@ TIFF_TEXTS = {  # those among them that describe the picture
     ExifTags.Base.Artist,
     ExifTags.Base.HostComputer,
 }
+TIFF_RESOLUTION = {ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit}
+TIFF_LAYOUT = {*range(254, 348), *range(512, 533)} - TIFF_TEXTS - TIFF_RESOLUTION  # how pixels lie in their file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +72,13 @@ class Metadata:
         if form == "BMP":
             return resolution
         options: dict[str, Any] = dict(resolution)
-        if self.profile and _is_gray(self.profile) == gray:
+        if self.profile_fits(gray=gray):
             options["icc_profile"] = self.profile
         exif = _parsed(self.exif)
         if form in ("WEBP", "AVIF", "TIFF"):
             self._put_into(exif)
+        if form == "TIFF":
+            _leave_out(exif, TIFF_LAYOUT)
         if form == "TIFF" and self.xmp:
             exif[XMP_TAG] = self.xmp
         elif form != "PNG" and self.xmp:
@@ -84,6 +90,10 @@ class Metadata:
         if form == "JPEG" and COMMENT in self.texts:
             options["comment"] = self.texts[COMMENT]
         return options
+
+    def profile_fits(self, *, gray: bool) -> bool:
+        """Whether there is a profile, of the kind of color in which the pixels are written."""
+        return bool(self.profile) and _is_gray(self.profile) == gray
 
     def _put_into(self, exif: Image.Exif):
         """Resolution and comment, for formats that have no other place for them."""
@@ -102,14 +112,22 @@ class Metadata:
         return chunks
 
 
+def take_over_raw_xmp(image: Image.Image):
+    """Have the XMP that ImageMagick may have written as a text of a PNG where Pillow reads, and turns, others."""
+    raw = image.info.get(f"{RAW}xmp", "") if "XML:com.adobe.xmp" not in image.info else ""
+    with contextlib.suppress(ValueError):  # hexadecimal after an empty line, the kind and the length
+        if packet := bytes.fromhex("".join(raw.split("\n")[3:])):
+            image.info["xmp"] = packet
+
+
 def metadata_of(image: Image.Image, upright: Image.Image) -> Metadata:
     """The metadata of an open image; EXIF and XMP, which tell how it is turned, are those of the upright copy."""
     exif = upright.getexif()
     if image.format == "TIFF":
-        for tag in [tag for tag in exif if tag in (XMP_TAG, PROFILE_TAG) or _is_layout(tag)]:
-            del exif[tag]
-    xmp = upright.info.get("xmp") or upright.info.get("XML:com.adobe.xmp") or _tiff_tag(image, XMP_TAG) or b""
-    texts = {key: str(text) for key, text in getattr(image, "text", {}).items() if key != "XML:com.adobe.xmp"}
+        _leave_out(exif, {XMP_TAG, PROFILE_TAG} | TIFF_LAYOUT | TIFF_RESOLUTION)
+    xmp = upright.info.get("xmp") or upright.info.get("XML:com.adobe.xmp") or tiff_tag(image, XMP_TAG) or b""
+    taken = {"XML:com.adobe.xmp", *TURNED_RAW}
+    texts = {key: str(text) for key, text in getattr(image, "text", {}).items() if key not in taken}
     if comment := image.info.get("comment"):
         texts[COMMENT] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
     resolution = tuple(map(float, image.info.get("dpi") or ()))
@@ -129,11 +147,13 @@ def _parsed(exif: bytes) -> Image.Exif:
     return parsed
 
 
-def _is_layout(tag: int) -> bool:
-    return tag in TIFF_LAYOUT and tag not in TIFF_TEXTS
+def _leave_out(exif: Image.Exif, tags: set[int]):
+    for tag in tags & set(exif):
+        del exif[tag]
 
 
-def _tiff_tag(image: Image.Image, tag: int):
+def tiff_tag(image: Image.Image, tag: int):
+    """The value of a tag of an open TIFF file; None where it has none, and of other images."""
     return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 

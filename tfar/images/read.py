@@ -5,6 +5,7 @@ import dataclasses
 import io
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +14,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, ImageSequence, UnidentifiedImageError
 
 from tfar.errors import ImageError, first_line
-from tfar.images.metadata import Metadata, metadata_of
+from tfar.images.depth import PHOTOMETRIC, WHITE_IS_ZERO, channel_bits, check_range, deep_opacity, scale_transparency
+from tfar.images.metadata import Metadata, metadata_of, take_over_raw_xmp, tiff_tag
+from tfar.images.segments import first_scan, lacks_scans
 from tfar.images.turns import upright
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "QOI", "HEIF")
@@ -23,7 +26,7 @@ EXTENSIONS = tuple(
 )
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 MAX_MEGAPIXELS = 250
-SOS, EOI = b"\xff\xda", b"\xff\xd9"  # markers of JPEG: start of scan, end of image
+EOI = b"\xff\xd9"  # marker of JPEG: end of image
 CUT_SHORT = "cut short; taken as far as it decodes"  # notes of a picture
 DROPPED = "unreadable metadata dropped"
 EMPTY_EXIF = 20  # bytes of EXIF that says nothing
@@ -47,7 +50,7 @@ class Picture:
             image of an animated PNG, which is no frame.
         plays: how often an animation is played; 0 is for ever.
         frames: of the file, or its pages; 1 in most files.
-        bits: a channel of the file, 8 or 16; ``pixels`` are scaled to 8.
+        bits: a channel of the file, 8 to 16; ``pixels`` are scaled to 8.
         notes: what of the file is not as one may expect, a line each.
     """
 
@@ -83,10 +86,12 @@ def read_pictures(
         source: the path of a file, its bytes, or a file object.
         frames: ``first`` or ``all`` frames of an animation or pages of a TIFF file.
         partial: read a JPEG that was cut short as far as it decodes.
-        max_megapixels: size from which a picture is refused before it is decoded.
+        max_megapixels: size from which a picture, or all frames or pages that are read, are refused before they are
+            decoded.
 
     Raises:
-        ImageError: naming the file, when it is missing, empty, no image, damaged, too large, or has 32 bits a channel.
+        ImageError: naming the file, when it is missing, empty, no image, damaged, too large, or has 32 bits a channel
+            or signed numbers.
     """
     try:
         with as_file(source) as file:
@@ -103,7 +108,7 @@ def picture_of(image: Image.Image) -> Picture:
     """The picture of an open PIL image, as :func:`read_pictures` would read it from a file.
 
     Raises:
-        ImageError: when it is damaged or has 32 bits a channel.
+        ImageError: when it is damaged or has 32 bits a channel or signed numbers.
     """
     try:
         return _picture(image, ())
@@ -211,6 +216,8 @@ def as_file(source: Source) -> Iterator[BinaryIO]:
         with open(source, "rb") as file:
             yield file
     else:
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)
         yield io.BytesIO(source.read())
 
 
@@ -239,12 +246,8 @@ def open_image(file: BinaryIO) -> Image.Image:
 
 def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float) -> list[Picture]:
     image = open_image(file)
-    megapixels = image.width * image.height / 1e6
-    if megapixels > max_megapixels:
-        raise ImageError(
-            f"{image.width}x{image.height} are {megapixels:.0f} megapixels, the limit is {max_megapixels:g}",
-            "--max-megapixels changes it",
-        )
+    _check_size(image, 0, max_megapixels)
+    opacity = deep_opacity(image, file)
     notes = []
     if image.format in ("JPEG", "MPO"):
         file.seek(0)
@@ -254,8 +257,23 @@ def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float)
                 raise ImageError("cut short, its data end early", "--partial restores what is there")
             notes.append(CUT_SHORT)
             image = open_image(io.BytesIO(data + EOI))
-    taken = ImageSequence.Iterator(image) if frames == "all" else [image]
-    return [_picture(frame, tuple(notes)) for frame in taken]
+    pictures: list[Picture] = []
+    held = 0.0  # megapixels
+    for frame in ImageSequence.Iterator(image) if frames == "all" else [image]:
+        held = _check_size(frame, held, max_megapixels)
+        pictures.append(_picture(frame, tuple(notes), opacity))
+    return pictures
+
+
+def _check_size(image: Image.Image, held: float, limit: float) -> float:
+    """Megapixels of an image that is not decoded yet and those before it; :class:`ImageError` for more than a limit."""
+    megapixels = held + image.width * image.height / 1e6
+    if megapixels > limit:
+        what = f"{image.width}x{image.height}" if not held else f"{image.tell() + 1} of its frames or pages"
+        raise ImageError(
+            f"{what} are {megapixels:.0f} megapixels, the limit is {limit:g}", "--max-megapixels changes it"
+        )
+    return megapixels
 
 
 def _ends_early(data: bytes) -> bool:
@@ -264,39 +282,33 @@ def _ends_early(data: bytes) -> bool:
     A decoder fills up what is missing and does not tell. So bits are put in before the end of the image: a decoder that
     has all its blocks skips them, another one takes them for the blocks that it misses.
     """
-    scan = _first_scan(data)
-    end = data.find(EOI, scan)
-    if end < 0:
+    end = data.find(EOI, first_scan(data))
+    if end < 0 or lacks_scans(data):
         return True
-    shown = [_thumbnail(part) for part in (data[: end + 2], data[:end] + b"\x55\xaa\x33" * 100 + EOI)]
-    return not np.array_equal(*shown)
+    return _digest(data[: end + 2]) != _digest(data[:end] + b"\x55\xaa\x33" * 100 + EOI)
 
 
-def _first_scan(data: bytes) -> int:
-    """Where the first scan of a JPEG file begins: after its header, a segment of which may hold a thumbnail."""
-    at = 2
-    while data[at : at + 2] != SOS:
-        if data[at : at + 2] == b"\xff\xff":  # fill bytes may stand before a marker (ITU-T T.81, B.1.1.2)
-            at += 1
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at : at + 1] != b"\xff" or length < 2:
-            return data.find(SOS)
-        at += 2 + length
-    return at
-
-
-def _thumbnail(data: bytes) -> np.ndarray:
-    """A JPEG file, decoded at an eighth of its size."""
+def _digest(data: bytes) -> int:
+    """Of the picture in a JPEG file, at an eighth of its size; of a progressive one, whose last scan is not seen there,
+    at its full size.
+    """
     image = open_image(io.BytesIO(data))
-    image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
-    return np.asarray(image)
+    if "progressive" not in image.info:
+        image.draft(None, (max(image.width // 8, 1), max(image.height // 8, 1)))
+    return zlib.crc32(image.tobytes())
 
 
-def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
-    """The frame of an open image at which it stands."""
-    stored: dict[str, Any] = {"bits": _bits(image)}
+def _picture(image: Image.Image, notes: tuple[str, ...], opacity: Image.Image | None = None) -> Picture:
+    """The frame of an open image at which it stands; with an opacity that Pillow does not see."""
+    bits = channel_bits(image)
+    check_range(image, bits)
+    stored: dict[str, Any] = {"bits": max(bits, 8)}
+    scale_transparency(image)
     image.load()
+    take_over_raw_xmp(image)
+    inverted = tiff_tag(image, PHOTOMETRIC) == WHITE_IS_ZERO
+    if opacity is not None:
+        image.putalpha(opacity)
     stored |= {
         "frames": getattr(image, "n_frames", 1),
         "format": str(image.format),
@@ -318,7 +330,7 @@ def _picture(image: Image.Image, notes: tuple[str, ...]) -> Picture:
         shown, how = _to_srgb(shown, metadata.profile)
         notes += (how,)
         metadata = dataclasses.replace(metadata, profile=_srgb())
-    pixels, alpha = (None if plane is None else upright(plane, left) for plane in _planes(shown))
+    pixels, alpha = (None if plane is None else upright(plane, left) for plane in _planes(shown, bits, inverted))
     return Picture(pixels, alpha, metadata, notes=notes, **stored)
 
 
@@ -337,19 +349,19 @@ def _plays(image: Image.Image) -> int:
     return 1 if loop is None else loop and loop + 1
 
 
-def _bits(image: Image.Image) -> int:
-    """Bits a channel of an image that is not loaded yet, 8 or 16; 32, whose range files do not tell, are refused."""
-    raw = " ".join(str(tile[3]) for tile in getattr(image, "tile", []))
-    deep = ";16" in raw or "65535" in raw
-    if image.mode == "F" or (image.mode == "I" and not deep):
-        raise ImageError("32 bits a channel, of a range that the file does not tell; convert it to 8 or 16 bits")
-    return 16 if deep or image.mode.startswith("I") else 8
+def _planes(image: Image.Image, bits: int, inverted: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colors and opacity of a loaded image.
 
-
-def _planes(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colors and opacity of a loaded image."""
+    Args:
+        bits: of its levels, where they are more than 8.
+        inverted: whether 0 is white in its file, which Pillow sees to where levels are of 8 bits.
+    """
     if image.mode.startswith("I"):
-        return np.uint8(np.clip(np.asarray(image) >> 8, 0, 255)), None
+        levels = np.asarray(image)
+        shown = np.uint8(np.clip(levels >> (bits - 8), 0, 255))
+        transparent = image.info.get("transparency")
+        alpha = np.where(levels == transparent, np.uint8(0), np.uint8(255)) if isinstance(transparent, int) else None
+        return 255 - shown if inverted else shown, alpha
     gray = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         planes = np.asarray(image.convert("LA" if gray else "RGBA"))

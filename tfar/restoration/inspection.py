@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tfar.errors import ImageError
+from tfar.images.depth import channel_bits
 from tfar.images.read import SIDEWAYS, Picture, as_file, open_image, orientation, read_image
 from tfar.quantization import BLOCK, TABLES, known_luma_tables, nearest_quality
 from tfar.traces import Trace, find_trace, find_trace_beneath
@@ -126,7 +127,7 @@ def inspect_picture(
     """:func:`inspect_pixels` for a picture that was read already.
 
     Args:
-        picture: the upright picture; its ``pixels`` are uint8 or uint16.
+        picture: the upright picture.
         source: the path of its file, or its bytes, of which the header is read.
         quality: as for :func:`inspect_pixels`.
         page: which of the file's frames or pages it is; the tables of a JPEG are of the first.
@@ -139,13 +140,10 @@ def inspect_pixels(pixels: np.ndarray, facts: FileFacts, *, quality: int | None 
     """Find out what is known about a picture that was read already.
 
     Args:
-        pixels: the upright picture, ``(H, W, 3)`` RGB or ``(H, W)`` gray, uint8, or uint16, of which the upper 8 bits
-            are looked at.
+        pixels: the upright picture, ``(H, W, 3)`` RGB or ``(H, W)`` gray, uint8.
         facts: what :func:`read_facts` says of its file.
         quality: of the JPEG, where one knows better than the file and the pixels.
     """
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
     height, width = pixels.shape[:2]
     file_quality = encoder = offset = found = None
     if facts.tables:
@@ -215,7 +213,7 @@ def _facts(image: Image.Image, file: BinaryIO) -> FileFacts:
     return FileFacts(
         format=image.format or "",
         mode=image.mode,
-        bits=_bits(image),
+        bits=channel_bits(image),
         orientation=orientation(image),
         lossless=_is_lossless(image, file),
         tables={number: np.asarray(table, np.int32).reshape(BLOCK, BLOCK) for number, table in tables.items()},
@@ -223,15 +221,6 @@ def _facts(image: Image.Image, file: BinaryIO) -> FileFacts:
         subsampling=_subsampling(image),
         progressive="progressive" in image.info,
     )
-
-
-def _bits(image: Image.Image) -> int:
-    if image.mode == "1":
-        return 1
-    if image.mode in ("I", "F"):
-        return 32
-    tiles = getattr(image, "tile", None) or []  # whose last entry names how the file holds pixels, such as RGB;16B
-    return 16 if any("16" in str(part) for part in (image.mode, *(tile[3] for tile in tiles))) else 8
 
 
 def _subsampling(image: Image.Image) -> str | None:
