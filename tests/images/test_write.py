@@ -17,6 +17,7 @@ from tfar.images.write import WRITABLE, check_target, write_image, write_picture
 COLOR = data.astronaut()[:33, :41]
 GRAY = data.camera()[:33, :41]
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".avif")
+EXTRA_SAMPLES, JPEG_TABLES = 338, 347  # tags of TIFF
 RNG = np.random.default_rng(0)
 ALPHA = RNG.integers(0, 256, COLOR.shape[:2], dtype=np.uint8)
 
@@ -109,11 +110,12 @@ def exif_of(found):
     return exif
 
 
-@pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("extension", [".png", ".tif", ".webp", ".jpg", ".avif"])
+@pytest.mark.parametrize(
+    ("extension", "depth"), [(".png", 8), (".png", 16), (".tif", 8), (".webp", 8), (".jpg", 8), (".avif", 8)]
+)
 def test_metadata_are_kept(tmp_path, extension, depth):
     pixels = COLOR if depth == 8 else np.uint16(COLOR) * 257
-    path = tmp_path / f"image{extension if depth == 8 else '.png'}"
+    path = tmp_path / f"image{extension}"
     write_pictures(path, [Picture(pixels, metadata=metadata())], verify=True)
     found = read_pictures(path)[0].metadata
     assert found.note == "tfar 1.2.3, preset general"
@@ -122,14 +124,33 @@ def test_metadata_are_kept(tmp_path, extension, depth):
     assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
     assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "2020:01:02 03:04:05"
     assert (found.xmp, found.profile) == (metadata().xmp, metadata().profile)
-    if extension in (".png", ".tif", ".jpg") and depth == 8:
+    if extension in (".png", ".tif", ".jpg"):
         assert found.resolution == pytest.approx((300, 150), abs=0.02)
     else:
         assert (exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution]) == (300, 150)
-    if extension in (".png", ".jpg") and depth == 8:
+    if extension in (".png", ".jpg"):
         assert found.texts == {COMMENT: "a comment"}
     else:
         assert exif[ExifTags.Base.ImageDescription] == "a comment"
+
+
+@pytest.mark.parametrize("how", ["read from TIFF", "of another file"])
+def test_no_tag_that_tells_how_other_pixels_lie_goes_into_tiff(tmp_path, how):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    exif[EXTRA_SAMPLES] = 0  # of which RGB has none
+    exif[JPEG_TABLES] = b"tables"
+    picture = Picture(COLOR, metadata=Metadata(exif=exif.tobytes()))
+    if how == "read from TIFF":
+        Image.fromarray(COLOR).save(tmp_path / "given.tif", compression="jpeg")
+        rgbx = Image.merge("RGBX", [Image.fromarray(plane) for plane in np.dstack([COLOR, ALPHA]).transpose(2, 0, 1)])
+        rgbx.save(tmp_path / "extra.tif", exif=exif)
+        assert not read_pictures(tmp_path / "given.tif")[0].metadata.exif
+        [picture] = read_pictures(tmp_path / "extra.tif")
+    write_pictures(tmp_path / "a.tif", [picture])
+    with Image.open(tmp_path / "a.tif") as image:
+        np.testing.assert_array_equal(np.asarray(image), COLOR)
+        assert not {EXTRA_SAMPLES, JPEG_TABLES} & set(image.tag_v2) and image.tag_v2[ExifTags.Base.Make] == "Camera"
 
 
 def test_what_is_stripped(tmp_path):
@@ -187,6 +208,32 @@ def test_frames_are_written_with_their_times(tmp_path, extension):
     for frame, written in zip(frames, found, strict=True):
         np.testing.assert_array_equal(written.pixels, frame.pixels)
         assert written.duration == (None if extension == ".tif" else frame.duration)
+
+
+def test_frames_of_an_animated_png_keep_their_parts_of_a_millisecond(tmp_path):
+    frames = [Picture(np.roll(COLOR, 9 * i, axis=1), duration=100 / 3) for i in range(3)]
+    write_pictures(tmp_path / "a.png", frames, verify=True)
+    found = read_pictures(tmp_path / "a.png", frames="all")
+    assert [picture.duration for picture in found] == pytest.approx([100 / 3] * 3)
+
+
+@pytest.mark.parametrize("extension", [".png", ".webp"])
+@pytest.mark.parametrize("order", [(0, 0, 1, 1, 1, 0), (0, 1, 1)], ids=str)
+def test_frames_that_are_repeated_are_the_same_picture(tmp_path, extension, order):
+    frames = [Picture(np.roll(COLOR, 9 * i, axis=1), duration=50.0) for i in order]
+    write_pictures(tmp_path / f"a{extension}", frames, verify=True)
+    with pytest.raises(ImageError, match="does not decode to the picture"):
+        write_wrongly(
+            tmp_path / f"b{extension}", frames, [*frames[:-1], dataclasses.replace(frames[-1], duration=90.0)]
+        )
+
+
+def write_wrongly(path, pictures, written):
+    """Write and verify pictures in place of which others are written."""
+    encode = write.encode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "encode", lambda file, _, *rest: encode(file, written, *rest))
+        write_pictures(path, pictures, verify=True)
 
 
 @pytest.mark.parametrize("extension", [".png", ".webp"])
@@ -278,13 +325,32 @@ def test_what_a_format_cannot_hold(tmp_path, name, pictures, message):
 def test_nothing_is_replaced_by_what_does_not_decode(tmp_path, monkeypatch):
     path = save_image(tmp_path / "a.png", GRAY)
     before = path.read_bytes()
+    problem = f"^{path}: what was written does not decode to the picture; nothing was replaced$"
     for written in (COLOR[1:], COLOR[..., ::-1]):
-        monkeypatch.setattr(
-            write, "encode", lambda file, *_, written=written: Image.fromarray(written).save(file, "PNG")
-        )
-        with pytest.raises(ImageError, match="does not decode to the picture; nothing was replaced"):
-            write_pictures(path, [Picture(COLOR)], verify=True)
+        with pytest.raises(ImageError, match=problem):
+            write_wrongly(path, [Picture(COLOR)], [Picture(written)])
         assert path.read_bytes() == before and files_below(tmp_path) == ["a.png"]
+    monkeypatch.setattr(write, "encode", lambda file, *_: file.write(b"no picture"))
+    with pytest.raises(ImageError, match=problem):
+        write_pictures(path, [Picture(COLOR)], verify=True)
+
+
+def test_what_replaces_a_file_has_its_owner(tmp_path, monkeypatch):
+    path = save_image(tmp_path / "a.png", GRAY)
+    path.chmod(0o640)
+    given = path.stat()
+    owners = []
+    for refused in (False, True):
+
+        def chown(part, *owner, refused=refused):
+            owners.append(owner)
+            if refused:
+                raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(write.os, "chown", chown)
+        write_image(path, COLOR)
+        assert owners.pop() == (given.st_uid, given.st_gid) and not owners
+        assert path.stat().st_mode == given.st_mode
 
 
 def test_targets_are_checked_before_anything_is_computed(tmp_path, monkeypatch):

@@ -1,16 +1,20 @@
 """Writing image files."""
 
+import contextlib
+import dataclasses
+import io
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from tfar.errors import ImageError
-from tfar.images.metadata import Metadata
 from tfar.images.read import Picture, read_pictures
 from tfar.storage import write_atomically
 
@@ -36,6 +40,8 @@ OPAQUE = ("JPEG", "BMP")
 COLOR_ONLY = ("WEBP", "AVIF")  # hold gray in three channels
 LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536}
 MOST_PLAYS = {"WEBP": 65535}
+PNG_HEADER = 33  # bytes of a PNG file's signature and its first chunk
+METER = 0.0254  # of an inch, in which resolutions are given
 SEVERAL = ("PNG", "WEBP", "TIFF")  # of one size as an animation, or, TIFF, pages of any
 
 
@@ -70,8 +76,8 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, form: str |
     def write(part: Path):
         with open(part, "w+b") as file:  # Pillow reads what it has written of a TIFF
             encode(file, pictures, form, path)
-        if verify:
-            _check_same(part, pictures, lossless=form not in LOSSY)
+        if verify and not _is_same(part.read_bytes(), pictures, lossless=form not in LOSSY):
+            raise ImageError(f"{path}: what was written does not decode to the picture; nothing was replaced")
 
     _replace(path, write)
 
@@ -86,12 +92,15 @@ def write_bytes(path: str | Path, data: bytes):
 
 
 def _replace(path: Path, write: Callable[[Path], object]):
-    """Have a file written; one that exists is replaced, and its permissions stay."""
+    """Have a file written; one that exists is replaced, and its permissions stay, and its owner where that may be."""
     check_file(path)
 
     def with_mode(part: Path):
         write(part)
         if path.exists():
+            owner = path.stat()
+            with contextlib.suppress(OSError, AttributeError):  # AttributeError: on Windows there is no chown
+                os.chown(part, owner.st_uid, owner.st_gid)
             shutil.copymode(path, part)
 
     try:
@@ -116,18 +125,23 @@ def encode(file: BinaryIO, pictures: Sequence[Picture], form: str, name: Any):
     if shown and form == "WEBP":  # has no place for the default image of an animated PNG
         pictures = shown
     images = [_image(picture, form) for picture in pictures]
-    gray = first.pixels.ndim == 2 and form not in COLOR_ONLY
-    options = OPTIONS.get(form, {}) | first.metadata.save_options(form, gray=gray)
+    options = OPTIONS.get(form, {}) | first.metadata.save_options(form, gray=is_written_gray(first, form))
     if len(images) > 1:
         options |= {"save_all": True, "append_images": images[1:]}
         if shown:
-            options["duration"] = [int(picture.duration) for picture in shown]
+            options["duration"] = [picture.duration for picture in shown]
             options["loop"] = min(first.plays, MOST_PLAYS.get(form, first.plays))
             options["default_image"] = len(shown) < len(pictures)
     try:
         images[0].save(file, form, **options)
     except ValueError as error:  # such as EXIF of more bytes than the format holds
         raise ImageError(f"{name}: cannot be written ({error})", "--strip leaves metadata out") from error
+
+
+def is_written_gray(picture: Picture, form: str) -> bool:
+    """Whether a picture has one channel of color in a file of a format."""
+    deep_and_transparent = picture.pixels.dtype == np.uint16 and picture.alpha is not None
+    return picture.pixels.ndim == 2 and form not in COLOR_ONLY and not deep_and_transparent
 
 
 def format_of(path: Path) -> str:
@@ -184,41 +198,67 @@ def _image(picture: Picture, form: str) -> Image.Image:
 
 
 def _png_16(picture: Picture) -> bytes:
-    """A PNG file of 16 bits a channel, which Pillow does not write; its metadata are those that OpenCV writes."""
+    """A PNG file of 16 bits a channel, which Pillow does not write."""
     import cv2
 
     planes = picture.pixels[..., ::-1] if picture.pixels.ndim == 3 else picture.pixels
     if picture.alpha is not None:
         planes = np.dstack([planes if planes.ndim == 3 else np.dstack([planes] * 3), picture.alpha])
-    kinds, chunks = _chunks(picture.metadata, gray=planes.ndim == 2)
-    written, coded = cv2.imencodeWithMetadata(".png", np.ascontiguousarray(planes), kinds, chunks)
+    written, coded = cv2.imencode(".png", np.ascontiguousarray(planes))
     if not written:
         raise OSError("OpenCV could not encode it")
-    return coded.tobytes()
+    data = coded.tobytes()
+    chunks = _chunks(picture.metadata.save_options("PNG", gray=is_written_gray(picture, "PNG")))
+    return data[:PNG_HEADER] + chunks + data[PNG_HEADER:]
 
 
-def _chunks(metadata: Metadata, *, gray: bool) -> tuple[list[int], list[np.ndarray]]:
-    """OpenCV's kinds of metadata and the bytes of each."""
-    import cv2
+def _chunks(options: Mapping[str, Any]) -> bytes:
+    """The chunks of a PNG file that Pillow would write for these arguments of its ``save``, before the pixels."""
+    chunks = io.BytesIO()
+    if "icc_profile" in options:
+        PngImagePlugin.putchunk(chunks, b"iCCP", b"ICC Profile\0\0", zlib.compress(options["icc_profile"]))
+    for kind, content, *_ in options["pnginfo"].chunks:
+        PngImagePlugin.putchunk(chunks, kind, content)
+    if "dpi" in options:
+        dots = (round(dots / METER) for dots in options["dpi"])
+        PngImagePlugin.putchunk(chunks, b"pHYs", struct.pack(">IIB", *dots, 1))  # 1: a meter
+    if "exif" in options:
+        PngImagePlugin.putchunk(chunks, b"eXIf", options["exif"].tobytes().removeprefix(b"Exif\0\0"))
+    return chunks.getvalue()
 
-    options = metadata.save_options("WEBP", gray=gray)  # resolution and comment inside EXIF
-    exif = options["exif"].tobytes().removeprefix(b"Exif\x00\x00") if "exif" in options else b""
-    found = {
-        cv2.IMAGE_METADATA_EXIF: exif,
-        cv2.IMAGE_METADATA_XMP: options["xmp"] + b"\0" if "xmp" in options else b"",  # read as a C string
-        cv2.IMAGE_METADATA_ICCP: options.get("icc_profile", b""),
-    }
-    kinds = [kind for kind, data in found.items() if data]
-    return kinds, [np.frombuffer(found[kind], np.uint8) for kind in kinds]
+
+def _is_same(data: bytes, pictures: Sequence[Picture], *, lossless: bool) -> bool:
+    """Whether a file that was just written decodes to its pictures."""
+    try:
+        found = _merged(read_pictures(data, frames="all", max_megapixels=float("inf")))
+    except ImageError:
+        return False
+    given = _merged(pictures)
+    return len(found) == len(given) and all(_agree(*pair, lossless) for pair in zip(found, given, strict=True))
 
 
-def _check_same(path: Path, pictures: Sequence[Picture], *, lossless: bool):
-    """Raise :class:`ImageError` when a file that was just written does not decode to its pictures."""
-    found = read_pictures(path, frames="all", max_megapixels=float("inf"))
-    same = len(found) == len(pictures)
-    for written, picture in zip(found, pictures):
-        same &= written.pixels.shape[:2] == picture.pixels.shape[:2]
-        if same and lossless and picture.pixels.dtype == np.uint8 and written.pixels.ndim == picture.pixels.ndim:
-            same &= np.array_equal(written.pixels, picture.pixels)
-    if not same:
-        raise ImageError(f"{path}: what was written does not decode to the picture; nothing was replaced")
+def _agree(found: Picture, given: Picture, lossless: bool) -> bool:
+    if found.pixels.shape[:2] != given.pixels.shape[:2]:
+        return False
+    if found.duration is not None and given.duration is not None and abs(found.duration - given.duration) > 1:
+        return False
+    comparable = given.pixels.dtype == np.uint8 and found.pixels.ndim == given.pixels.ndim
+    return not (lossless and comparable) or np.array_equal(found.pixels, given.pixels)
+
+
+def _merged(pictures: Sequence[Picture]) -> list[Picture]:
+    """Pictures with frames that show the same as the ones before them added to these, as encoders do it."""
+    merged: list[Picture] = []
+    for picture in pictures:
+        last = merged[-1] if merged else None
+        if last and last.duration is not None and picture.duration is not None and _shows_the_same(last, picture):
+            merged[-1] = dataclasses.replace(last, duration=last.duration + picture.duration)
+        else:
+            merged.append(picture)
+    return merged
+
+
+def _shows_the_same(one: Picture, other: Picture) -> bool:
+    if (one.alpha is None) != (other.alpha is None):
+        return False
+    return np.array_equal(one.pixels, other.pixels) and np.array_equal(one.alpha, other.alpha)
