@@ -122,6 +122,17 @@ def test_files_without_luma_of_their_own():
     assert coded_planes(buffer.getvalue()[:adobe] + buffer.getvalue()[adobe + 2 + length :]) is None
 
 
+@pytest.mark.parametrize(
+    ("luma", "chroma", "full"), [(0x11, 0x22, False), (0x21, 0x12, False), (0x11, 0x11, True), (0x22, 0x11, True)]
+)
+def test_luma_that_is_subsampled_is_none(luma, chroma, full):
+    """By the sampling factors in the header: across in the upper four bits of a byte, down in the lower ones."""
+    file = bytearray(jpeg.encode(PHOTO, 30))
+    at = file.index(b"\xff\xc0") + 11
+    file[at], file[at + 3], file[at + 6] = luma, chroma, chroma
+    assert (coded_planes(bytes(file)) is not None) == full
+
+
 @pytest.mark.parametrize("size", [(1, 8), (40, 5), (5, 40), (7, 7), (8, 7)], ids=str)
 @pytest.mark.parametrize("image", [PHOTO, PHOTO[..., 1]], ids=["color", "gray"])
 def test_a_picture_without_a_whole_block_stays(image, size):

@@ -47,7 +47,7 @@ def coded_planes(data: bytes, orientation: int = 1) -> CodedPlanes | None:
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or not holds_luma(image):
             return None
         sampling = [layer[1:3] for layer in image.layer]
-        if sampling[0] != max(sampling):
+        if sampling[0] != tuple(map(max, zip(*sampling))):
             return None
         full = sampling.count(sampling[0])
         count = full if full == len(sampling) else 1
