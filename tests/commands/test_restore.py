@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import cells
+from helpers import cells, files_below
 from PIL import Image
 from skimage import data
 
@@ -89,6 +89,12 @@ def test_candidates_of_a_png(run, photo, noise_file, noise_model, tmp_path):
     for row, column, expected in ((0, 0, PHOTO), (0, 1, first), (1, 0, second)):
         cell = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
         np.testing.assert_array_equal(cell[LABEL_HEIGHT:], expected)
+
+
+def test_there_are_no_candidates_of_what_has_lost_nothing(run, photo, noise_file, tmp_path):
+    code, [line], err = run("restore", photo, tmp_path / "out.png", "--preset", noise_file, "--candidates", 2)
+    assert (code, err) == (0, []) and line.startswith(f"{photo}: skipped, pass through: nothing lost")
+    assert line.endswith("; --force restores it") and files_below(tmp_path) == ["in/photo.png"]
 
 
 def test_candidates_go_on_from_the_seed(run, photo, noise_file, tmp_path):

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 from helpers import files_below, unreadable_exif
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from skimage import data
 
-from tfar import presets
+from tfar import __version__, presets
 from tfar.images.read import read_image, read_pictures
 from tfar.restoration import files
 from tfar.restoration.projection import coded_planes, project
@@ -66,13 +66,13 @@ def test_pictures_of_which_the_metadata_cannot_be_read_come_out_upright(restore,
 
 
 @pytest.mark.parametrize("extension", ["png", "webp", "tif", "jpg"])
-def test_metadata_are_kept_and_a_note_is_left(restore, tmp_path, extension):
+def test_metadata_are_kept_and_a_note_is_left(restore, fused_file, tmp_path, extension):
     options = {"exif": with_exif(Make="Camera"), "icc_profile": SRGB, "dpi": (300, 300), "comment": b"hello"}
     source = save(tmp_path / "a.jpg", xmp=b"<x:xmpmeta/>", **options)
     assert restore(source, tmp_path / f"out.{extension}")[0] == 0
     found = metadata(tmp_path / f"out.{extension}")
     assert (found.xmp, found.profile) == (b"<x:xmpmeta/>", SRGB)
-    assert b"Camera" in found.exif and found.note.startswith("tfar ") and "preset" in found.note
+    assert b"Camera" in found.exif and found.note == f"tfar {__version__}, preset {fused_file.parent.name}"
     assert restore(source, tmp_path / f"bare.{extension}", "--strip")[0] == 0
     found = metadata(tmp_path / f"bare.{extension}")
     assert found.profile == SRGB and b"Camera" not in found.exif and not found.xmp and not found.texts
@@ -121,7 +121,7 @@ def test_what_has_lost_nothing_is_copied_where_its_format_stays(restore, tmp_pat
     save(source / "cmyk.jpg", Image.fromarray(PHOTO).convert("CMYK"), quality=98)
     frames = [Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)]
     save(source / "two.webp", frames[0], save_all=True, append_images=frames[1:], lossless=True)
-    save(source / "one.bmp")
+    cv2.imwrite(str(source / "transparent.bmp"), np.dstack([PHOTO, PHOTO[..., 0]]))
     cv2.imwrite(str(source / "deep.png"), np.uint16(PHOTO) * 257)
     code, out, err = restore(source, tmp_path / "out", "--format", "same", "--frames", "all")
     assert (code, err, out[-1]) == (0, [], "5 passed through")
@@ -186,6 +186,70 @@ def test_one_odd_file_does_not_end_the_run(restore, tmp_path, monkeypatch):
     assert code == 2 and out[-1] == "2 restored, 1 failed"
     assert line == f"tfar: {tmp_path}/in/b.jpg: ZeroDivisionError: division by zero"
     assert files_below(tmp_path / "out") == ["a.png", "c.png"]
+
+
+IPTC = b"\xff\xed\0\x20Photoshop 3.0\0" + bytes(16)
+FILM = b"\0\0\0\x18ftypmp42 and so on"
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "what"),
+    [(IPTC, b"", "Photoshop's data (IPTC)"), (b"", FILM, "a film or other data behind the picture")],
+    ids=["IPTC", "a film"],
+)
+def test_what_is_not_read_is_not_replaced_and_said(restore, tmp_path, head, tail, what):
+    source = save(tmp_path / "a.jpg")
+    given = source.read_bytes()
+    source.write_bytes(given[:2] + head + given[2:] + tail)
+    code, _, [line] = restore(source, "--in-place")
+    problem = f"holds {what}, which would be lost; it is not replaced; --strip does without"
+    assert code == 2 and line == f"tfar: {source}: {problem}"
+    assert source.read_bytes() == given[:2] + head + given[2:] + tail
+    code, [line], _ = restore(source, tmp_path / "out.png")
+    assert (code, line) == (0, f"{source} -> {tmp_path}/out.png  (left out: {what})")
+    code, [line], _ = restore(source, "--in-place", "--strip")
+    assert (code, line) == (0, f"{source} -> {source}")
+
+
+@pytest.mark.parametrize("value", [1, 6])
+def test_a_jpeg_that_has_lost_nothing_is_stripped_without_losing_anything(restore, tmp_path, value):
+    source = save(tmp_path / "a.jpg", quality=98, exif=with_exif(Make="Camera", Orientation=value), comment=b"hello")
+    code, [line], _ = restore(source, tmp_path / "out.jpg", "--strip")
+    assert code == 0 and ("coded anew at quality 95" in line) == (value != 1)
+    found = metadata(tmp_path / "out.jpg")
+    assert b"Camera" not in found.exif and not found.texts
+    change = np.abs(np.int16(read_image(tmp_path / "out.jpg")) - read_image(source))
+    assert change.max() == 0 if value == 1 else change.max() > 0
+
+
+def test_an_avif_of_more_bits_is_not_replaced(restore, tmp_path):
+    source = tmp_path / "a.avif"
+    cv2.imwrite(str(source), np.uint16(PHOTO) * 4, [cv2.IMWRITE_AVIF_DEPTH, 10])
+    before = source.read_bytes()
+    for depth in (8, 16):
+        code, _, [line] = restore(source, "--in-place", "--depth", depth)
+        problem = "has 10 bits a channel, of which AVIF is written with 8; it is not replaced"
+        assert code == 2 and line == f"tfar: {source}: {problem}"
+    assert source.read_bytes() == before
+    code, [line], _ = restore(source, tmp_path / "out.png")
+    assert code == 0 and "10 bits a channel, restored to 8 (--depth 16 writes 16)" in line
+
+
+def test_texts_are_kept_in_16_bits(restore, tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "a title")
+    source = save(tmp_path / "a.png", pnginfo=texts)
+    assert restore(source, "--in-place", "--force", "--depth", 16)[0] == 0
+    [found] = read_pictures(source)
+    assert (found.bits, found.metadata.texts) == (16, {"Title": "a title"})
+
+
+def test_a_profile_that_does_not_fit_is_said(restore, tmp_path):
+    source = save(tmp_path / "a.jpg", PHOTO[..., 0], icc_profile=SRGB)
+    for name, kept in (("out.png", False), ("out.webp", True)):
+        code, [line], _ = restore(source, tmp_path / name)
+        assert code == 0 and ("its color profile is of another kind than its pixels and left out" in line) != kept
+        assert metadata(tmp_path / name).profile == (SRGB if kept else b"")
 
 
 @pytest.mark.parametrize("kind", ["a second picture", "metadata", "metadata without a sense"])

@@ -9,10 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
+from tfar import presets
 from tfar.errors import ImageError, TfarError, first_line
 from tfar.images.metadata import Metadata
 from tfar.images.read import CUT_SHORT, DROPPED, MAX_MEGAPIXELS, Picture, read_pictures
-from tfar.images.write import WRITABLE, check_fits, encode, write_bytes, write_pictures
+from tfar.images.segments import stripped, unread
+from tfar.images.write import (
+    LOSSY,
+    OPTIONS,
+    WRITABLE,
+    check_fits,
+    encode,
+    is_written_gray,
+    write_bytes,
+    write_pictures,
+)
 from tfar.restoration.files import STDIO, Job, Outcome, raise_if_full
 from tfar.restoration.inspection import Inspection, inspect_picture
 from tfar.restoration.projection import CodedPlanes, coded_planes, project
@@ -41,7 +52,7 @@ class FileRestorer:
         restore: from an upright picture ``(H, W[, 3])`` uint8, what was found out about its file, and a function that
             is called with the tiles done and all tiles, to the pictures to write, one for each target.
         version: of tfar, and
-        preset: the network's name, for the note in the results.
+        preset: the network's name, file or folder, for the note in the results.
         qualities: lowest and highest JPEG quality that the network is for; outside it a note says so.
         quality: of the JPEG, in place of what is found.
         consistency: move the results into the quantization intervals of their JPEG, see
@@ -114,18 +125,19 @@ class FileRestorer:
         ]
         untouched = not self.force and all(each.untouched for each in found)
         advice = f"{found[0].advice}; --force restores it"
-        if job.in_place and untouched and _whole(pictures):
+        if untouched and (len(job.targets) > 1 or (job.in_place and _whole(pictures))):
             cut = [note for note in first.notes if note == CUT_SHORT]
             return Outcome(job, "skipped", (*cut, advice), found[0].as_dict())
         forms = [self._form(target, job, first) for target in job.targets]
+        besides = unread(_content(data)) if first.format == "JPEG" and not self.strip else ()
         if job.in_place:
-            self._check_in_place(job.source, first)
-        written = pictures if untouched else [self._blank(picture) for picture in pictures]
+            self._check_in_place(job.source, first, besides)
+        if untouched:
+            notes = self._pass_through(job, forms[0], pictures, data, besides)
+            return Outcome(job, "passed through", (*notes, advice), found[0].as_dict())
+        written = [self._blank(picture) for picture in pictures]
         for target, form in zip(job.targets, forms):
             check_fits(target, form, written)
-        if untouched:
-            notes = self._pass_through(job, forms, pictures, data)
-            return Outcome(job, "passed through", (*notes, advice), found[0].as_dict())
 
         def step(done: int, total: int):
             check()
@@ -136,30 +148,40 @@ class FileRestorer:
         check()
         self._write(job, forms, list(zip(*restored)))
         damaged = next((each for each in found if not each.untouched), found[0])
-        return Outcome(job, "restored", self._notes(first, damaged), damaged.as_dict())
+        notes = self._notes(first, damaged, (*first.notes, *self._left_out(first, forms[0], besides)))
+        return Outcome(job, "restored", notes, damaged.as_dict())
 
     def _pass_through(
-        self, job: Job, forms: Sequence[str], pictures: Sequence[Picture], data: Path | bytes
+        self, job: Job, form: str, pictures: Sequence[Picture], data: Path | bytes, besides: tuple[str, ...]
     ) -> tuple[str, ...]:
         """Write what has lost nothing: the file itself where its format stays, its pictures otherwise; gives notes."""
-        first = pictures[0]
-        as_it_is = _whole(pictures) and not self.strip and CUT_SHORT not in first.notes
-        kept = [dataclasses.replace(picture, metadata=self._metadata(picture)) for picture in pictures]
-        copied = [as_it_is and form == _own_form(first) for form in forms]
-        if first.bits > 8 and self.depth == 16 and not all(copied):
-            problem = "has lost nothing, but of its 16 bits 8 would be written"
-            raise ImageError(f"{job.source}: {problem}", "--force writes 16, as PNG")
-        for target, form, copy in zip(job.targets, forms, copied, strict=True):
-            if not copy:
-                self._write_file(job, target, form, kept)
-            elif target == STDIO:
-                sys.stdout.buffer.write(_content(data))
+        [target], first = job.targets, pictures[0]
+        if self._is_copied(pictures, form):
+            content = stripped(_content(data)) if self.strip else _content(data)
+            if target == STDIO:
+                sys.stdout.buffer.write(content)
             else:
-                write_bytes(target, _content(data))
-        if all(copied):
-            return ()
-        deep = (f"{first.bits} bits a channel, of which 8 are written",) if first.bits > 8 else ()
-        return (*first.notes, *self._left_out(first), *deep)
+                write_bytes(target, content)
+            return self._frames_left_out(first) if self.strip else ()
+        if first.bits > 8 and self.depth == 16:
+            problem = f"has lost nothing, but of its {first.bits} bits 8 would be written"
+            raise ImageError(f"{job.source}: {problem}", "--force writes 16, as PNG")
+        kept = [dataclasses.replace(picture, metadata=self._metadata(picture)) for picture in pictures]
+        check_fits(target, form, kept)
+        self._write_file(job, target, form, kept)
+        notes = (*first.notes, *self._left_out(first, form, besides))
+        if first.bits > 8:
+            notes += (f"{first.bits} bits a channel, of which 8 are written",)
+        if form in LOSSY and form == _own_form(first):
+            notes += (f"coded anew at quality {OPTIONS[form]['quality']}",)
+        return notes
+
+    def _is_copied(self, pictures: Sequence[Picture], form: str) -> bool:
+        """Whether what has lost nothing is written as the bytes of its file, or, of a JPEG, those without metadata."""
+        first = pictures[0]
+        if form != _own_form(first) or not _whole(pictures) or CUT_SHORT in first.notes:
+            return False
+        return not self.strip or (form == "JPEG" and first.orientation == 1 and len(pictures) == 1)
 
     def _coded(self, picture: Picture, data: Path | bytes) -> CodedPlanes | None:
         """The planes that a JPEG holds, for consistency; None for other files, or where it is not asked for."""
@@ -189,7 +211,7 @@ class FileRestorer:
             result[hidden] = picture.pixels[hidden] * scale
             alpha = alpha * scale
         metadata = self._metadata(picture)
-        metadata = metadata if self.strip else metadata.with_note(self.version, self.preset)
+        metadata = metadata if self.strip else metadata.with_note(self.version, _name(self.preset))
         return dataclasses.replace(picture, pixels=result, alpha=alpha, metadata=metadata)
 
     def _write(self, job: Job, forms: Sequence[str], versions: Sequence[Sequence[Picture]]):
@@ -207,8 +229,7 @@ class FileRestorer:
     def _metadata(self, picture: Picture) -> Metadata:
         return picture.metadata.stripped() if self.strip else picture.metadata
 
-    def _notes(self, picture: Picture, found: Inspection) -> tuple[str, ...]:
-        notes = (*picture.notes, *self._left_out(picture))
+    def _notes(self, picture: Picture, found: Inspection, notes: tuple[str, ...]) -> tuple[str, ...]:
         if picture.bits > self.depth:
             notes += (f"{picture.bits} bits a channel, restored to 8 (--depth 16 writes 16)",)
         if found.quality is not None and self.qualities:
@@ -218,19 +239,35 @@ class FileRestorer:
                 notes += (f"its quality is {found.quality}, but {self.preset} is for {span}: try --preset general",)
         return notes
 
-    def _left_out(self, picture: Picture) -> tuple[str, ...]:
+    def _left_out(self, picture: Picture, form: str, besides: tuple[str, ...]) -> tuple[str, ...]:
+        """Notes on what a file holds and its result does not."""
+        notes = self._frames_left_out(picture)
+        if besides:
+            notes += (f"left out: {', '.join(besides)}",)
+        profile_fits = picture.metadata.profile_fits(gray=is_written_gray(picture, form))
+        if picture.metadata.profile and not profile_fits and form != "BMP":
+            notes += ("its color profile is of another kind than its pixels and left out",)
+        return notes
+
+    def _frames_left_out(self, picture: Picture) -> tuple[str, ...]:
         if picture.frames == 1 or self.frames == "all":
             return ()
         return (f"{picture.frames} frames or pages, of which the first is taken (--frames all takes all)",)
 
-    def _check_in_place(self, source: Path, picture: Picture):
+    def _check_in_place(self, source: Path, picture: Picture, besides: tuple[str, ...]):
         """Raise for a file of which its result would hold less."""
         if picture.format == "MPO":
             raise ImageError(f"{source}: holds {picture.frames} pictures (MPO), its result one; it is not replaced")
+        if besides:
+            problem = f"holds {', '.join(besides)}, which would be lost; it is not replaced"
+            raise ImageError(f"{source}: {problem}", "--strip does without")
         if DROPPED in picture.notes and not self.strip:
             raise ImageError(f"{source}: its metadata cannot be read and would be lost; it is not replaced")
         if picture.frames > 1 and self.frames == "first":
             raise ImageError(f"{source}: has {picture.frames} frames or pages; in place it needs --frames all")
+        if picture.bits > 8 and picture.format != "PNG":
+            what = f"has {picture.bits} bits a channel, of which {picture.format} is written with 8"
+            raise ImageError(f"{source}: {what}; it is not replaced")
         if picture.bits > self.depth:
             raise ImageError(f"{source}: has {picture.bits} bits a channel; in place it needs --depth 16")
 
@@ -259,6 +296,12 @@ def _whole(pictures: Sequence[Picture]) -> bool:
 def _own_form(picture: Picture) -> str:
     """Pillow's name of the format in which a picture is stored."""
     return "JPEG" if picture.format in JPEG_FORMATS else picture.format
+
+
+def _name(preset: str) -> str:
+    """What to call a preset in what others get: of one that is a file or folder not the way to it."""
+    file = Path(preset)
+    return presets.title(file if file.suffix == ".keras" else file / "model.keras")
 
 
 def _content(data: Path | bytes) -> bytes:
