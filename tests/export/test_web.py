@@ -49,10 +49,14 @@ def serving(http):
         http.server_close()
 
 
-def plain_server(folder):
-    """A server such as any static host: without the headers that isolate a page."""
+def plain_server(folder, cached="no-cache"):
+    """A server such as any static host: without the headers that isolate a page; ``cached`` is its Cache-Control."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self):
+            self.send_header("Cache-Control", cached)
+            super().end_headers()
+
         def log_message(self, *arguments):
             pass
 
@@ -302,9 +306,10 @@ def test_works_offline_from_any_static_server(page, single_model, tmp_path):
     Image.fromarray(PHOTO[:120, :150]).save(tmp_path / "photo.jpg")
     with headless_chromium(tmp_path, "800,700") as browser:
         with serving(plain_server(page)) as address:
-            open_page(browser, address)
+            open_page(browser, f"{address}index.html?from=elsewhere")
             assert one(browser, "#about").text == "Network: tiny of tfar 1.2, computed by LiteRT.js."
         open_page(browser, address)
+        open_page(browser, f"{address}index.html?from=elsewhere")
         assert one(browser, "html").get_attribute("data-threads") == "1"
         [card] = restore(browser, tmp_path / "photo.jpg")
         restored = np.asarray(download(browser, tmp_path, card))

@@ -21,12 +21,17 @@ async function answered(request) {
   try {
     response = await fetch(request);
   } catch (error) {
-    const kept = await caches.match(request).catch(() => null);
+    const kept = await keptAnswer(request).catch(() => null);
     if (kept) return kept;
     throw error;
   }
   if (response.ok) await keep(request, response.clone());
   return response;
+}
+
+/** The kept answer; the page has more addresses than one, such as index.html. */
+async function keptAnswer(request) {
+  return (await caches.match(request)) ?? (request.mode === "navigate" ? caches.match("./") : null);
 }
 
 /** Keep an answer, where the browser grants the storage. */
