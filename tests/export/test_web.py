@@ -317,6 +317,18 @@ def test_works_offline_from_any_static_server(page, single_model, tmp_path):
     assert largest_difference(restored[:, :-16], expected[:, :-16]) <= 1
 
 
+def test_a_page_that_is_exported_anew_is_taken(page, tmp_path):
+    new = shutil.copytree(page, tmp_path / "new")
+    with serving(plain_server(new, "max-age=3600")) as address, headless_chromium(tmp_path, "800,700") as browser:
+        open_page(browser, address)
+        for name in ("index.html", "settings.json"):
+            text = (new / name).read_text(encoding="utf-8")
+            (new / name).write_text(text.replace("Restore JPEGs", "Anew").replace("tiny", "another"), encoding="utf-8")
+        open_page(browser, address)
+        assert one(browser, "h1").text == "Anew"
+        assert one(browser, "#about").text.startswith("Network: another of tfar")
+
+
 def is_kept(browser, name):
     return browser.execute_async_script("caches.match(arguments[0]).then((kept) => arguments[1](!!kept))", name)
 

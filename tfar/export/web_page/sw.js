@@ -2,10 +2,12 @@
 // Keeps what the page has loaded, so that it works without a network; with one, what is new is taken.
 
 const NAME = "tfar";
+const FRESH = {cache: "no-cache"}; // asks the server whether what the browser holds is still the newest
 const SHELL = ["./", "style.css", "page.js", "icon.svg", "arrows.svg", "worker.js", "tiles.js", "files.js"];
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
+  const requests = SHELL.map((address) => new Request(address, FRESH));
+  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(requests)).then(() => self.skipWaiting()));
 });
 
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
@@ -19,7 +21,8 @@ self.addEventListener("fetch", (event) => {
 async function answered(request) {
   let response;
   try {
-    response = await fetch(request);
+    // Not the request itself: some browsers refuse options beside one that navigates.
+    response = await fetch(request.url, {...FRESH, redirect: request.redirect});
   } catch (error) {
     const kept = await keptAnswer(request).catch(() => null);
     if (kept) return kept;
