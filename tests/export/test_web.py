@@ -113,12 +113,13 @@ def swapped_profile():
 
 
 PROFILE = swapped_profile()
+GRAY_PROFILE = PROFILE.replace(b"RGB ", b"GRAY")
 PHOTO = data.coffee()[:250, :300]
 JPEGS = {
     "several tiles, 4:2:0": (PHOTO[:171, :205], {}),
     "4:4:4 in whole blocks": (PHOTO[:160, :176], {"subsampling": 0}),
     "progressive": (PHOTO[:115, :113], {"progressive": True}),
-    "gray": (data.camera()[:133, :150], {}),
+    "gray": (data.camera()[:133, :150], {"icc_profile": GRAY_PROFILE}),
     "as long as a tile": (PHOTO[:TILE, :TILE], {}),
     "with a profile": (PHOTO[:130, :120], {"icc_profile": PROFILE}),
 }
@@ -164,12 +165,44 @@ def test_a_turned_jpeg_is_restored_on_its_grid(opened, folder, single_model, tmp
     assert largest_difference(restored[inner], expected[inner]) <= 1
 
 
-def test_a_cmyk_jpeg_becomes_an_rgb_png_without_its_profile(opened, folder, tmp_path):
-    image = Image.fromarray(PHOTO[:80, :100]).convert("CMYK")
-    image.save(tmp_path / "inks.jpg", quality=90, icc_profile=PROFILE)
-    [card] = restore(opened, tmp_path / "inks.jpg")
+@pytest.mark.parametrize(
+    "mode, profile, mode_of_png", [("CMYK", PROFILE, "RGB"), ("L", PROFILE, "L"), ("RGB", GRAY_PROFILE, "RGB")]
+)
+def test_a_profile_that_the_png_cannot_have_is_left_out(opened, folder, tmp_path, mode, profile, mode_of_png):
+    file = tmp_path / f"{mode}-with-a-profile.jpg"
+    Image.fromarray(PHOTO[:80, :100]).convert(mode).save(file, quality=90, icc_profile=profile)
+    [card] = restore(opened, file)
     png = download(opened, folder, card)
-    assert (png.mode, png.size, png.info.get("icc_profile")) == ("RGB", (100, 80), None)
+    assert (png.mode, png.size, png.info.get("icc_profile")) == (mode_of_png, (100, 80), None)
+
+
+def test_stray_bytes_between_segments_are_passed_over(opened, folder, tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    content = io.BytesIO()
+    Image.fromarray(PHOTO[:80, :100]).save(content, "JPEG", exif=exif)
+    stray = content.getvalue().replace(b"\xff\xe1", b"\0\x17\xff\0\xff\xff\xe1").replace(b"\xff\xc0", b"\0\xff\xc0")
+    assert len(stray) == len(content.getvalue()) + 6
+    (tmp_path / "stray.jpg").write_bytes(stray)
+    [card] = restore(opened, tmp_path / "stray.jpg")
+    assert card.get_attribute("data-state") == "done", card.text
+    assert download(opened, folder, card).size == (80, 100)
+
+
+def test_the_png_has_no_extension_of_the_jpeg(opened, tmp_path):
+    Image.fromarray(PHOTO[:80, :100]).save(tmp_path / "photo.jpe")
+    [card] = restore(opened, tmp_path / "photo.jpe")
+    assert one(card, ".download").get_attribute("download") == "photo.png"
+
+
+def test_what_is_in_a_card_is_named_after_its_file(opened, tmp_path):
+    Image.fromarray(PHOTO[:80, :100]).save(tmp_path / "named.jpg")
+    [card] = restore(opened, tmp_path / "named.jpg")
+    assert [element.accessible_name for element in every(card, "a, button, input")] == [
+        "Download PNG of named.jpg",
+        "Divide of named.jpg",
+        "Actual pixels of named.jpg",
+    ]
 
 
 def test_damaged_exif_is_none(opened, tmp_path):

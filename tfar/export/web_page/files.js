@@ -6,8 +6,8 @@
  *
  * @param {Uint8Array} bytes of the file.
  * @return {{gray: boolean, profile: Uint8Array | null, orientation: number}} whether it has luma only, its ICC color
- *     profile if that is one of gray or RGB, and how it stores the picture: EXIF's 1 (upright) to 8; null instead where
- *     the file is no JPEG.
+ *     profile if a PNG of its kind may have it, and how it stores the picture: EXIF's 1 (upright) to 8; null instead
+ *     where the file is no JPEG.
  */
 function jpegHeader(bytes) {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return null;
@@ -18,9 +18,11 @@ function jpegHeader(bytes) {
     if (isExif(marker, content)) orientation ??= exifOrientation(content);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) {
+      const gray = content[5] === 1;
       const isInks = content[5] === 4; // CMYK, which browsers decode to RGB
-      const profile = parts.length && !isInks ? joined(Object.values(parts)) : null;
-      return {gray: content[5] === 1, profile, orientation: orientation ?? 1};
+      const profile = joined(Object.values(parts));
+      const fits = !isInks && starts(profile.subarray(16), gray ? "GRAY" : "RGB ");
+      return {gray, profile: fits ? profile : null, orientation: orientation ?? 1};
     }
   }
   return null;
@@ -29,13 +31,15 @@ function jpegHeader(bytes) {
 /** The segments of a JPEG before its first scan; contents are views of its bytes. */
 function* segments(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; ) {
-    if (bytes[at + 1] === 0xff) {
-      at += 1; // a fill byte
+  for (let at = 2; at + 4 <= bytes.length; ) {
+    const marker = bytes[at + 1];
+    if (bytes[at] !== 0xff || marker === 0x00 || marker === 0xff) {
+      at += 1; // a stray or a fill byte
       continue;
     }
+    if (marker === 0xda) return;
     const size = view.getUint16(at + 2);
-    yield {marker: bytes[at + 1], content: bytes.subarray(at + 4, at + 2 + size)};
+    yield {marker, content: bytes.subarray(at + 4, at + 2 + size)};
     at += 2 + size;
   }
 }

@@ -96,12 +96,14 @@ function show({file, element}, {png, width, height}) {
   divide();
   const link = one(".download", element);
   link.href = url;
-  link.download = file.name.replace(/\.(jpe?g|jfif)$/i, "") + ".png";
-  link.setAttribute("aria-label", `Download ${link.download}`);
+  link.download = file.name.replace(/\.(p?jpe?g|jpe|pjp|jfif)$/i, "") + ".png";
+  link.setAttribute("aria-label", `Download PNG of ${file.name}`);
   one(".size", element).textContent = `${width} × ${height}`;
   one(".wait", element).hidden = true;
   for (const name of [".view", ".download", ".zoom"]) one(name, element).hidden = false;
-  one(".zoom input", element).addEventListener("change", (event) => view.classList.toggle("actual", event.target.checked));
+  const zoom = one(".zoom input", element);
+  zoom.setAttribute("aria-label", `Actual pixels of ${file.name}`);
+  zoom.addEventListener("change", () => view.classList.toggle("actual", zoom.checked));
   one(".told", element).textContent = `${file.name} is restored.`;
   element.dataset.state = "done";
   one("#all").hidden = document.querySelectorAll("[data-state=done]").length < 2;
