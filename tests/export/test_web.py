@@ -200,6 +200,7 @@ def test_what_is_in_a_card_is_named_after_its_file(opened, tmp_path):
     [card] = restore(opened, tmp_path / "named.jpg")
     assert [element.accessible_name for element in every(card, "a, button, input")] == [
         "Download PNG of named.jpg",
+        "Remove named.jpg",
         "Divide of named.jpg",
         "Actual pixels of named.jpg",
     ]
@@ -240,6 +241,37 @@ def test_several_files_are_restored_one_after_the_other_and_downloaded_at_once(o
     assert seen == [f"{name}: {done} of 4 tiles" for name in ("first.jpg", "second.jpg") for done in range(5)]
     one(opened, "#download-all").click()
     wait_for(lambda: all((folder / "downloads" / f"{name}.png").is_file() for name in ("first", "second")))
+
+
+def test_files_are_removed_while_they_are_computed_and_afterwards(opened, tmp_path):
+    opened.execute_script("window.heard = []; worker.addEventListener('message', ({data}) => heard.push(data))")
+    for name, pixels in (("long", np.tile(PHOTO, (6, 5, 1))), ("waiting", PHOTO), ("short", PHOTO[:80, :100])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.jpg")
+    one(opened, "#choose").send_keys("\n".join(str(tmp_path / f"{name}.jpg") for name in ("long", "waiting", "short")))
+    long, waiting, short = every(opened, ".card")[-3:]
+    wait_for(lambda: "tiles" in one(long, ".state").text)
+    for card, name in ((waiting, "waiting"), (long, "long")):
+        button = one(card, ".remove")
+        assert button.accessible_name == f"Remove {name}.jpg"
+        button.click()
+    wait_for(lambda: short.get_attribute("data-state") == "done")
+    assert every(opened, ".card")[-1] == short and waiting not in every(opened, ".card")
+    heard = opened.execute_script("return heard.map(({id, done, total, png}) => [id, done, total, !!png])")
+    first = heard[0][0]
+    assert {id for id, *_ in heard} == {first, first + 2}
+    assert [id for id, *_, png in heard if png] == [first + 2]
+    assert all(done < total for id, done, total, _ in heard if id == first)
+    assert opened.switch_to.active_element == one(short, ".remove")
+
+    url = one(short, ".download").get_attribute("href")
+    loads = """const image = new Image();
+        image.onload = () => arguments[1](true);
+        image.onerror = () => arguments[1](false);
+        image.src = arguments[0];"""
+    assert opened.execute_async_script(loads, url)
+    one(short, ".remove").click()
+    assert short not in every(opened, ".card")
+    assert not opened.execute_async_script(loads, url)
 
 
 def test_what_cannot_be_restored_fails_alone(opened, tmp_path):

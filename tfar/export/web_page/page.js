@@ -4,6 +4,7 @@
 const PATIENCE = 10_000; // milliseconds for the service worker to take the page over
 const one = (selector, within = document) => within.querySelector(selector);
 const cards = new Map(); // of the files, by id
+let added = 0;
 let worker;
 
 /** Say something about the page as a whole. */
@@ -47,6 +48,8 @@ function receive(message) {
   } else if (message.ready) {
     document.documentElement.dataset.threads = message.threads;
     say(cards.size ? "" : message.kept ? "Ready. Works offline from now on." : "Ready.");
+  } else if (!cards.has(message.id)) {
+    return; // of a file that was removed meanwhile
   } else if (message.error) {
     fail(cards.get(message.id), message.error);
   } else if (message.png) {
@@ -61,15 +64,33 @@ function receive(message) {
 function add(files) {
   for (const file of files) {
     const element = one("#card").content.cloneNode(true).firstElementChild;
-    const id = cards.size;
+    const id = added++;
     cards.set(id, {file, element});
     one(".name", element).textContent = file.name;
     one(".state", element).textContent = "waiting";
     one("progress", element).setAttribute("aria-label", `Progress of ${file.name}`);
+    one(".remove", element).setAttribute("aria-label", `Remove ${file.name}`);
+    one(".remove", element).addEventListener("click", () => remove(id));
     one("#files").append(element);
     worker?.postMessage({id, file});
   }
   if (worker && one("html").dataset.threads) say("");
+}
+
+/** Remove a file, whether it waits, is computed, or has ended. */
+function remove(id) {
+  const {element} = cards.get(id);
+  const neighbor = element.nextElementSibling ?? element.previousElementSibling;
+  for (const image of element.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+  cards.delete(id);
+  element.remove();
+  worker?.postMessage({cancel: id});
+  offerAll();
+  (neighbor ? one(".remove", neighbor) : one("#choose")).focus(); // or keyboards would start over at the top
+}
+
+function offerAll() {
+  one("#all").hidden = document.querySelectorAll("[data-state=done]").length < 2;
 }
 
 function fail({file, element}, text) {
@@ -106,7 +127,7 @@ function show({file, element}, {png, width, height}) {
   zoom.addEventListener("change", () => view.classList.toggle("actual", zoom.checked));
   one(".told", element).textContent = `${file.name} is restored.`;
   element.dataset.state = "done";
-  one("#all").hidden = document.querySelectorAll("[data-state=done]").length < 2;
+  offerAll();
 }
 
 one("#choose").addEventListener("change", (event) => {
@@ -115,7 +136,7 @@ one("#choose").addEventListener("change", (event) => {
 });
 one("#download-all").addEventListener("click", async () => {
   for (const link of document.querySelectorAll("[data-state=done] .download")) {
-    link.click();
+    if (link.isConnected) link.click(); // it may have been removed meanwhile
     await new Promise((resolve) => setTimeout(resolve, 200)); // browsers drop what follows at once
   }
 });

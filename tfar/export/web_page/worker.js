@@ -3,8 +3,11 @@
 //
 // The first message is {base}, the address of the page; its answer is {ready, threads, kept}, where `kept` tells whether
 // all that was loaded is kept for the time without a network, or {failed}. Every other is {id, file}; its answers are
-// {id, done, total} after each tile, then {id, png, width, height} or {id, error}.
+// {id, done, total} after each tile, then {id, png, width, height} or {id, error}; or {cancel: id}, after which that file
+// is restored no further.
 
+const wanted = new Set(); // ids of the files that wait or are computed
+const mailbox = new MessageChannel();
 let engine;
 let queue = Promise.resolve();
 
@@ -17,16 +20,38 @@ self.onmessage = ({data}) => {
     );
     return;
   }
-  queue = queue.then(async () => {
-    try {
-      self.postMessage({id: data.id, ...(await restored(data.file, (done, total) => {
-        self.postMessage({id: data.id, done, total});
-      }))});
-    } catch (error) {
-      self.postMessage({id: data.id, error: explained(error)});
-    }
-  });
+  if ("cancel" in data) {
+    wanted.delete(data.cancel);
+    return;
+  }
+  wanted.add(data.id);
+  queue = queue.then(() => answer(data));
 };
+
+/** Restore a file of the queue and send what comes of it, unless it was cancelled. */
+async function answer({id, file}) {
+  if (!wanted.has(id)) return;
+  const goesOn = async (done, total) => {
+    self.postMessage({id, done, total});
+    await messagesRead();
+    return wanted.has(id);
+  };
+  try {
+    const result = await restored(file, goesOn);
+    if (result) self.postMessage({id, ...result});
+  } catch (error) {
+    self.postMessage({id, error: explained(error)});
+  }
+  wanted.delete(id);
+}
+
+/** Let the messages that have come meanwhile be read; unlike a timer this takes no milliseconds. */
+function messagesRead() {
+  return new Promise((resolve) => {
+    mailbox.port1.onmessage = resolve;
+    mailbox.port2.postMessage(null);
+  });
+}
 
 function explained(error) {
   return error instanceof Error ? error.message : String(error);
@@ -59,8 +84,8 @@ async function areKept(addresses) {
   }
 }
 
-/** Restore a JPEG; calls `progress` with the number of tiles that are done and of all. */
-async function restored(file, progress) {
+/** Restore a JPEG; `goesOn` is given the number of tiles that are done and of all. The result is null where it ends. */
+async function restored(file, goesOn) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const header = jpegHeader(bytes);
   if (!header) throw new Error("This is not a JPEG file.");
@@ -77,7 +102,7 @@ async function restored(file, progress) {
   const columns = spans(width, tile, margin);
   const total = rows.length * columns.length;
   let done = 0;
-  progress(done, total);
+  if (!(await goesOn(done, total))) return null;
   for (const row of rows) {
     for (const column of columns) {
       const seen = [Math.min(tile, width - column.start), Math.min(tile, height - row.start)];
@@ -90,7 +115,7 @@ async function restored(file, progress) {
       const outputs = await model.run(inputs);
       keep(outputs.restored.toTypedArray(), tile, row, column, result, width, channels);
       for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tensor.delete();
-      progress(++done, total);
+      if (!(await goesOn(++done, total))) return null;
     }
   }
   const shown = upright(result, width, height, channels, header.orientation);
