@@ -84,13 +84,17 @@ def restore(browser, *files):
     return every(browser, ".card")[before:]
 
 
-def download(browser, folder, card):
-    """The PNG of a card; Chromium reserves its name with an empty file, over which it moves the finished one."""
-    link = one(card, ".download")
-    file = folder / "downloads" / link.get_attribute("download")
-    link.click()
+def downloaded(folder, name):
+    """A PNG once it is there; Chromium reserves its name with an empty file, over which it moves the finished one."""
+    file = folder / "downloads" / name
     wait_for(lambda: file.is_file() and file.stat().st_size)
     return Image.open(file)
+
+
+def download(browser, folder, card):
+    link = one(card, ".download")
+    link.click()
+    return downloaded(folder, link.get_attribute("download"))
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +244,10 @@ def test_several_files_are_restored_one_after_the_other_and_downloaded_at_once(o
     seen = opened.execute_script("return states")
     assert seen == [f"{name}: {done} of 4 tiles" for name in ("first.jpg", "second.jpg") for done in range(5)]
     one(opened, "#download-all").click()
-    wait_for(lambda: all((folder / "downloads" / f"{name}.png").is_file() for name in ("first", "second")))
+    for name in ("first", "second"):
+        png = downloaded(folder, f"{name}.png")
+        png.load()
+        assert png.size == (150, 120)
 
 
 def test_files_are_removed_while_they_are_computed_and_afterwards(opened, tmp_path):
@@ -324,8 +331,10 @@ def test_files_are_dropped(opened):
         data.items.add(new File(["no image"], "dropped.jpg"));
         document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));"""
     )
-    wait_for(lambda: len(every(opened, ".card[data-state=failed]")) and len(every(opened, ".card")) == before + 1)
-    assert one(every(opened, ".card")[-1], ".name").text == "dropped.jpg"
+    wait_for(lambda: len(every(opened, ".card")) == before + 1)
+    card = every(opened, ".card")[-1]
+    assert one(card, ".name").text == "dropped.jpg"
+    wait_for(lambda: card.get_attribute("data-state") == "failed")
 
 
 @pytest.mark.parametrize("place", ["page", "worker"])
