@@ -3,8 +3,8 @@
 //
 // The first message is {base}, the address of the page; its answer is {ready, threads, kept}, where `kept` tells whether
 // all that was loaded is kept for the time without a network, or {failed}. Every other is {id, file}; its answers are
-// {id, done, total} after each tile, then {id, png, width, height} or {id, error}; or {cancel: id}, after which that file
-// is restored no further.
+// {id, done, total} after each tile, then {id, png, width, height} or {id, error}. Or it is {cancel: id}, after which
+// that file is restored no further.
 
 const wanted = new Set(); // ids of the files that wait or are computed
 const mailbox = new MessageChannel();
