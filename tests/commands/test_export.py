@@ -188,6 +188,16 @@ def test_a_page_is_served_until_ctrl_c(run, single_file, tmp_path, monkeypatch, 
         assert (code, line) == (2, f"tfar: {tmp_path}/web: is there already; --overwrite replaces it")
 
 
+def test_a_page_of_one_layer_is_not_served_for_the_whole_network(run, fused_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfar.commands.export._serve", lambda http: None)
+    page = ("export", tmp_path, "--preset", fused_file, "--format", "web")
+    assert run(*page, "--layer", "base", "--tile", 96)[0] == 0
+    settings = json.loads((tmp_path / "web/settings.json").read_text())
+    assert settings["name"] == f"{fused_file.parent.name}.base"
+    code, _, [line] = run(*page, "--serve", 8399)
+    assert (code, line) == (2, f"tfar: {tmp_path}/web: is there already; --overwrite replaces it")
+
+
 @pytest.mark.parametrize("settings", ['{"preset": 1}', "[]", "cut", None])
 def test_a_page_of_another_program_is_neither_served_nor_replaced(refused, single_file, tmp_path, settings):
     page = tmp_path / "web"

@@ -138,7 +138,8 @@ def _write(options: argparse.Namespace, targets: dict[str, Path]):
         if "web" in targets:
             how = {"quantize": options.quantize or "dynamic", "tile": options.tile or TILE}
             name = presets.title(presets.model_file(options.preset))
-            export_web(served, targets["web"], preset=name, version=__version__, **how)
+            page_of = name if output == main_output(model) else f"{name}.{output}"
+            export_web(served, targets["web"], preset=page_of, version=__version__, **how)
         if "onnx" in targets:
             export_onnx(served, targets["onnx"], io=options.io or "image")
 
