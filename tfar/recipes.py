@@ -72,7 +72,8 @@ class Data:
         validation: share of the files held out, in [0, 1); the split is by file and depends on the files' names only.
         quality: lowest and highest JPEG quality factor; one is drawn per patch.
         quality_law: how it is drawn: ``uniform``, or ``log-uniform`` in the factor by which libjpeg multiplies its
-            tables, so that quality 90 is as likely as quality 45 and quality 10 (where the factor is 0.2, 1.1, 5).
+            tables: as many patches have a factor from 0.2 to 0.4 (quality 90 to 80) as from 2 to 4 (25 to 13). Quality
+            q is drawn in proportion to 1/q up to 50, and to 1/(100 - q) above.
         gray: share of the patches that are coded as grayscale JPEG, in [0, 1]; the others are coded in colour.
         subsampling: chroma subsampling of the colour patches: ``4:2:0``, ``4:2:2`` or ``4:4:4``, each with its share;
             one name stands for all of them.
@@ -157,7 +158,7 @@ class Phase:
         learning_rate: the generator's peak rate.
         discriminator_rate: the discriminator's; the generator's when null.
         decay: ``constant`` or ``cosine`` (to zero at the end of the phase).
-        warmup: steps over which the rate rises linearly from zero.
+        warmup: steps over which the rate rises linearly from zero, fewer than the phase has.
 
     The optimizers of a phase are fresh, unless it differs from the one before in its constant rates alone: then they
     keep their moments.
@@ -228,7 +229,7 @@ class Recipe:
             all phases have the same terms and weights, ``loss`` (lowest); ``last`` keeps the last epoch.
         label_smoothing: one-sided label smoothing (Salimans et al., 2016): the discriminator is taught that originals
             are originals with a probability of 1 minus this.
-        precision: Keras dtype policy: ``float32``, ``mixed_bfloat16`` or ``mixed_float16``.
+        precision: Keras dtype policy: ``float32``, ``mixed_bfloat16`` or, on one device only, ``mixed_float16``.
         seed: of initial weights and patches.
     """
 

@@ -17,7 +17,7 @@ from tfar.models import SYSTEMS, build, call, channels, input_names, main_output
 from tfar.models.region_aware import region_aware
 from tfar.recipes import Network, RegionAware
 from tfar.restoration.restorer import Restorer
-from tfar.training.trainer import Trainer, build_discriminator, check_terms
+from tfar.training.trainer import Trainer, build_discriminator, check_terms, check_warmups
 
 PAPER_FORMS = {
     "argan in paper form": Network(builder="unet_generator", options={"filters": 4, "depth": 4}),
@@ -197,6 +197,7 @@ def test_every_recipe_builds_and_has_what_its_terms_need(system, name, built):
             recipe = recipes.override(recipe, narrow)
         generator = built(build, recipe.generator)
         check_terms(recipe, generator)
+        check_warmups(recipe)
         discriminator = built(build_discriminator, recipe, channels(generator))
         assert (discriminator is None) == (recipe.discriminator is None)
         assert recipes.from_json(recipes.Recipe, recipes.to_json(recipe)) == recipe

@@ -96,6 +96,14 @@ def test_a_batch_of_which_one_device_gets_more_than_another_is_refused(tmp_path,
         assert Run(tmp_path / "run", plain_recipe(data=data, steps_per_epoch=1)).train(strategy=two, verbose=0)
 
 
+def test_float16_is_refused_on_several_devices(tmp_path):
+    run = Run(tmp_path / "run", plain_recipe(precision="mixed_float16"))
+    run.check(choose_strategy("one"))
+    with pytest.raises(RecipeError, match="mixed_float16 is for one device, not for 2; take mixed_bfloat16"):
+        run.train(strategy=choose_strategy("mirrored"))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("devices", "count", "batch", "kept"), [(1, 9, 5, 9), (2, 17, 8, 16), (8, 21, 64, 16), (3, 11, 6, 11), (3, 7, 6, 6)]
 )

@@ -21,6 +21,7 @@ from tfar.models.region_aware import RECIPES, THREE_SCALES, edge_cnn, region_awa
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, override, to_json
 from tfar.storage import load_weights
 from tfar.training.callbacks import StopOnNonFinite
+from tfar.training.distribution import choose_strategy
 from tfar.training.region_aware import RegionAwareRun, open_run
 from tfar.training.runs import Run, copy_matching_weights
 from tfar.training.trainer import build_discriminator
@@ -234,6 +235,14 @@ def test_a_texture_network_that_cannot_start_from_the_base_is_refused_before_the
     with pytest.raises(CheckpointError, match="are leaky_relu, those of the recipe relu"):
         RegionAwareRun(tmp_path / "run", recipe).train(verbose=0)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("decay", ["constant", "cosine"])
+def test_a_rate_that_would_rise_to_the_end_of_its_phase_is_refused(tmp_path, decay):
+    phases = tuple(Phase(epochs=2, terms={"mse": 1.0}, decay=decay, warmup=warmup) for warmup in (5, 6))
+    Run(tmp_path, plain_recipe(phases=phases[:1])).check(choose_strategy("one"))
+    with pytest.raises(RecipeError, match="^phases.1.warmup must be below the phase's 6 steps, got 6$"):
+        Run(tmp_path, plain_recipe(phases=phases)).check(choose_strategy("one"))
 
 
 def test_a_folder_holds_the_run_that_its_recipe_is_of(tmp_path):

@@ -390,6 +390,7 @@ def test_every_patch_counts_alike_in_what_is_logged_whatever_the_batches():
             "data.aligned=1",
         ),
         ({"phases": (Phase(epochs=1, terms={"blocking": 1.0}),), "data": Data(patch=36, aligned=1.0)}, "multiple of 8"),
+        ({"phases": (Phase(epochs=1, terms={"blocking": 1.0}),), "data": Data(patch=8, aligned=1.0)}, "at least 16"),
         ({"phases": (Phase(epochs=1, terms={"jpeg": 1.0}),)}, "needs data.aligned above 0"),
         ({"phases": (Phase(epochs=1, terms={"jpeg": 1.0}),), "data": Data(patch=36, aligned=0.5)}, "multiple of 8"),
         ({"phases": (Phase(epochs=1, terms={"ssim": 1.0}),), "data": Data(patch=10)}, "data.patch of at least 11"),
@@ -416,6 +417,14 @@ def test_every_patch_counts_alike_in_what_is_logged_whatever_the_batches():
             "need at least 5 blocks, got 4",
         ),
         ({"phases": (Phase(epochs=1, terms={"mse": 1.0}, fading=("mse",)),)}, "'mse' cannot fade"),
+        (
+            {
+                "phases": (Phase(epochs=1, terms={"perceptual": 1.0}),),
+                "features": Features(network="vgg16", weights="random", perceptual="block3_conv3"),
+                "data": Data(patch=3),
+            },
+            "the features of block3_conv3 need a data.patch of at least 4, got 3",
+        ),
     ],
 )
 def test_recipes_that_do_not_fit_together_are_refused(changes, message):

@@ -15,6 +15,7 @@ NETWORKS = {
     "vgg16": (keras.applications.VGG16, keras.applications.vgg16.preprocess_input),
     "vgg19": (keras.applications.VGG19, keras.applications.vgg19.preprocess_input),
 }
+LARGEST_STRIDE = 32  # pixels for a place of the deepest layer
 DOWNLOAD_TIMEOUT = 20.0  # seconds without a byte
 
 

@@ -111,6 +111,17 @@ def check_batch(strategy, size: int):
         raise RecipeError(f"data.batch is {size}, which is no multiple of the {devices} devices that share it")
 
 
+def check_precision(strategy, precision: str):
+    """Raise :class:`RecipeError` for float16 on several devices.
+
+    Keras's loss scaling looks for overflows in the gradients of the first device only; one on another device would
+    spoil the weights.
+    """
+    devices = strategy.num_replicas_in_sync
+    if precision == "mixed_float16" and devices > 1:
+        raise RecipeError(f"mixed_float16 is for one device, not for {devices}; take mixed_bfloat16")
+
+
 def shareable(strategy, count: int, batch: int) -> int:
     """How many of ``count`` patches can be gone through in batches of which every device gets a part.
 

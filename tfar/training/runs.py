@@ -32,6 +32,7 @@ from tfar.training.distribution import (
     barrier,
     batches,
     check_batch,
+    check_precision,
     check_same_epoch,
     choose_strategy,
     is_chief,
@@ -39,7 +40,7 @@ from tfar.training.distribution import (
     watch_workers,
     worker_count,
 )
-from tfar.training.trainer import Trainer, build_discriminator, build_features, check_terms
+from tfar.training.trainer import Trainer, build_discriminator, build_features, check_terms, check_warmups
 
 KEPT_CHECKPOINTS = 2
 ROLLBACKS = 4  # of a run; a training that needs more has another fault than its rate
@@ -69,6 +70,8 @@ class Run:
         """Raise what :meth:`train` would for its recipe, images, strategy or ``initial``, and write nothing."""
         data = self.recipe.data
         check_batch(strategy, data.batch)
+        check_precision(strategy, self.recipe.precision)
+        check_warmups(self.recipe)
         generator = build(self.recipe.generator)
         check_terms(self.recipe, generator)
         build_discriminator(self.recipe, channels(generator))

@@ -11,7 +11,7 @@ from tfar.losses import adversarial, blocking, edge, fidelity, perceptual, simil
 from tfar.losses.diversity import diversity_loss
 from tfar.losses.jpeg import jpeg_loss
 from tfar.models import build, call, channels, input_names
-from tfar.models.features import vgg_features
+from tfar.models.features import LARGEST_STRIDE, vgg_features
 from tfar.quantization import BLOCK, STANDARD_LUMA_TABLE, table_scale
 from tfar.recipes import Network, Phase, Recipe
 from tfar.training.averaging import update_average
@@ -329,20 +329,31 @@ def build_features(recipe: Recipe) -> keras.Model | None:
     if not layers:
         return None
     features = vgg_features(recipe.features.network, recipe.features.weights, layers)
-    if "texture" in term_names(recipe):
-        _check_texture(recipe, features)
+    _check_patches(recipe, features)
     return features
 
 
-def _check_texture(recipe: Recipe, features: keras.Model):
-    """Raise :class:`RecipeError` when the texture term's patches do not fill the maps of its layers."""
+def _check_patches(recipe: Recipe, features: keras.Model):
+    """Raise :class:`RecipeError` for patches that a layer makes nothing of, or of which the texture term's patches do
+    not fill the maps of its layers.
+    """
     patch, side = recipe.features.texture_patch, recipe.data.patch
-    shapes = features.compute_output_shape((None, side, side, 3))
-    for layer in recipe.features.texture:
-        stride = side // shapes[layer][1]
-        if side % patch or patch % stride:
+    shapes = features.compute_output_shape((None, LARGEST_STRIDE, LARGEST_STRIDE, 3))
+    for layer, shape in shapes.items():
+        stride = LARGEST_STRIDE // shape[1]
+        if side < stride:
+            raise RecipeError(f"the features of {layer} need a data.patch of at least {stride}, got {side}")
+        if "texture" in term_names(recipe) and layer in recipe.features.texture and (side % patch or patch % stride):
             needs = f"divide data.patch, {side}, and be a multiple of {layer}'s stride, {stride}"
             raise RecipeError(f"features.texture_patch must {needs}, got {patch}")
+
+
+def check_warmups(recipe: Recipe):
+    """Raise :class:`RecipeError` when the rate of a phase would still rise at its end."""
+    for number, phase in enumerate(recipe.phases):
+        steps = phase.epochs * recipe.steps_per_epoch
+        if phase.warmup >= steps:
+            raise RecipeError(f"phases.{number}.warmup must be below the phase's {steps} steps, got {phase.warmup}")
 
 
 def term_names(recipe: Recipe) -> list[str]:
@@ -360,8 +371,8 @@ def check_terms(recipe: Recipe, generator: keras.Model):
         (("ssim",), recipe.data.patch >= similarity.WINDOW, f"a data.patch of at least {similarity.WINDOW}"),
         (
             ("blocking",),
-            recipe.data.aligned == 1 and on_grid,
-            "data.aligned=1 and a data.patch that is a multiple of 8",
+            recipe.data.aligned == 1 and on_grid and recipe.data.patch >= 2 * BLOCK,
+            "data.aligned=1 and a data.patch that is a multiple of 8, of at least 16",
         ),
         (("jpeg",), on_grid, "data.aligned above 0 and a data.patch that is a multiple of 8"),
         (DIVERSITY_TERMS, "noise" in input_names(generator), "a generator that takes noise"),
