@@ -148,7 +148,7 @@ def blind_recipe(**changes) -> Recipe:
             subsampling={"4:2:0": 1.0, "4:2:2": 1.0, "4:4:4": 1.0},
             tables={"standard": 1.0, "mozjpeg": 1.0, "photoshop": 1.0},
         ),
-        optimizer=Optimizer(kind="muon", average=0.9),
+        optimizer=Optimizer(kind="muon", average=0.9, weight_decay=0.5),
         phases=(
             Phase(
                 epochs=1,
