@@ -6,9 +6,11 @@ from tfar.errors import CheckpointError
 from tfar.evaluation.contestants import contestant
 from tfar.export.saved_model import export_saved_model
 from tfar.export.tflite import export_tflite
+from tfar.models import build
 from tfar.models.one_to_many import proposal_network
 from tfar.recipes import Network, Phase, RegionAware, to_json
 from tfar.restoration.restorer import Restorer
+from tfar.training.region_aware import in_training, network_of
 from tfar.training.runs import Run
 
 NOISY = {"filters": 4, "branch_blocks": 1, "blocks": 1, "norm": "none", "residual": True}
@@ -69,6 +71,22 @@ def test_an_unfinished_run_gives_its_best_epoch_so_far(tmp_path, noise):
     weights.unlink()
     with pytest.raises(CheckpointError, match="best.weights.h5: no such weights file"):
         contestant(str(run.folder))
+
+
+def test_a_run_that_went_on_is_not_what_it_was_when_it_first_stopped(tmp_path, single_model):
+    run = Run(tmp_path, plain_recipe())  # of two epochs
+    (tmp_path / "recipe.json").write_text(to_json(run.recipe))
+    build(run.recipe.generator).save_weights(tmp_path / "best.weights.h5")
+    single_model.save(tmp_path / "model.keras")
+    assert not in_training(tmp_path)  # as presets are
+    for epochs, unfinished in ((1, True), (2, False)):
+        run.checkpoint(epochs).mkdir(parents=True)
+        assert in_training(tmp_path) == unfinished
+        found = network_of(tmp_path).count_params()
+        assert found == (run.best_generator() if unfinished else single_model).count_params()
+    run.checkpoint(2).rmdir()
+    (tmp_path / "recipe.json").write_text("of an older version")
+    assert network_of(tmp_path).count_params() == single_model.count_params()
 
 
 def test_an_unfinished_run_of_two_networks_gives_the_fused_one(tmp_path, fused_model, noise):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 
 from tfar import presets, recipes
+from tfar.errors import TfarError
 from tfar.models import build
 from tfar.models.region_aware import region_aware
 from tfar.recipes import Data, RegionAware
@@ -62,15 +63,30 @@ class RegionAwareRun:
         """Images and patches of the base network."""
         return self.recipe.base.data
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether one of the two trainings is."""
+        return self.base.unfinished or self.texture.unfinished
+
     def network(self) -> keras.Model:
         """The fused network of the best weights of both trainings, in float32."""
         return region_aware(self.base.best_generator(), self.texture.best_generator(), self.recipe.mask)
 
 
 def in_training(folder: str | Path) -> bool:
-    """Whether a folder is a run whose training has not ended in a ``model.keras`` yet."""
+    """Whether a folder is a run that is not finished; a ``model.keras`` in it may be of an earlier epoch.
+
+    A run without checkpoints is finished where it has a ``model.keras``, and so is one that cannot be gone on with.
+    """
     folder = Path(folder)
-    return (folder / "recipe.json").is_file() and not (folder / "model.keras").is_file()
+    if not (folder / "recipe.json").is_file():
+        return False
+    if not (folder / "model.keras").is_file():
+        return True
+    try:
+        return open_run(folder).unfinished
+    except TfarError:
+        return False
 
 
 def network_of(name: str | Path) -> keras.Model:

@@ -219,6 +219,11 @@ class Run:
         """Number of epochs behind the newest checkpoint, or None when there is none."""
         return max((int(path.name) for path in self._checkpoints()), default=None)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether there are checkpoints, and none of the recipe's end."""
+        return 0 < (self.latest_epoch() or 0) < self.recipe.epochs
+
     def checkpoint(self, epochs: int) -> Path:
         """Folder of the checkpoint after a number of epochs."""
         return self.folder / "checkpoints" / f"{epochs:06d}"
