@@ -1,8 +1,16 @@
-import pytest
+from functools import partial
+from types import SimpleNamespace
 
-from tfar import recipes
+import pytest
+from helpers import files_below, plain_recipe, save_image, warned
+from skimage import data
+
+from tfar import cli, recipes
 from tfar.commands import train
-from tfar.models import SYSTEMS
+from tfar.export import saved_model, tflite
+from tfar.models import SYSTEMS, build
+from tfar.recipes import Data
+from tfar.training import distribution
 from tfar.training.region_aware import RegionAwareRun
 from tfar.training.runs import Run
 
@@ -21,6 +29,21 @@ from tfar.training.runs import Run
 def test_refused_trainings_leave_no_run(refused, tmp_path, arguments, named):
     assert named in refused("train", "region-aware", "--run", tmp_path / "run", *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "0", "-1", "soon"])
+def test_minutes_are_a_finite_number_above_0(minutes, capsys):
+    with pytest.raises(SystemExit):
+        cli._parser().parse_args(["train", "argan", "--minutes", minutes])
+    assert f"--minutes: expected a finite number above 0, got '{minutes}'" in capsys.readouterr().err
+
+
+def test_several_workers_need_one_folder(refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(distribution, "worker_count", lambda strategy: 2)
+    monkeypatch.setattr(train, "training_job", lambda run, **options: None)
+    assert refused("train", "argan") == "tfar: several workers need --run with a folder that all of them share"
+    assert cli.main(["train", "argan", "--run", "mine"]) == 0
 
 
 def test_resume_needs_a_run(refused, tmp_path):
@@ -96,7 +119,7 @@ def test_one_network_of_the_region_aware_system_is_trained_alone(run, tmp_path, 
     assert options["initial"].name == "region_aware"
 
 
-def test_the_recipe_is_shown_as_json(run, tmp_path):
+def test_the_recipe_is_shown_as_json(run, tmp_path, monkeypatch):
     code, out, err = run(
         "train", "argan", "--recipe", "cpu", "--show-recipe", "--set", "data.batch=5", "--run", tmp_path / "run"
     )
@@ -104,6 +127,7 @@ def test_the_recipe_is_shown_as_json(run, tmp_path):
     expected = recipes.override(SYSTEMS["argan"]["cpu"], ["data.batch=5"])
     assert recipes.from_json(recipes.Recipe, "\n".join(out)) == expected
     assert run("train", "region-aware", "--show-recipe")[1][1] == '  "base": {'
+    monkeypatch.setenv("TF_CONFIG", "of no cluster")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text(recipes.to_json(expected))
     assert run("train", "argan", "--resume", tmp_path / "run", "--show-recipe") == (0, out, [])
@@ -112,6 +136,31 @@ def test_the_recipe_is_shown_as_json(run, tmp_path):
 def test_a_folder_of_photographs_may_be_called_by_a_number(run):
     out = run("train", "argan", "--show-recipe", "--data", "2024")[1]
     assert recipes.from_json(recipes.Recipe, "\n".join(out)).data.source == "2024"
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_held_out_photographs_that_cannot_be_scored_do_not_end_the_job(tmp_path, monkeypatch, capsys, usable):
+    """Two are held out, e.jpg and then a.jpg: of the first only the header can be read."""
+    exported = []
+    monkeypatch.setattr(saved_model, "export_saved_model", lambda model, folder, **_: exported.append(folder.name))
+    monkeypatch.setattr(tflite, "export_tflite", lambda folder, file: exported.append(file.name))
+    for name, height in (("c", 90), ("e", 90), ("a", 90 if usable else 9)):
+        save_image(tmp_path / f"{name}.jpg", data.astronaut()[:height, :90])
+    broken = tmp_path / "e.jpg"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    recipe = plain_recipe(data=Data(source=str(tmp_path), patch=8, validation=0.7))
+    run = SimpleNamespace(
+        folder=tmp_path / "run", data=recipe.data, train=lambda **_: True, network=lambda: build(recipe.generator)
+    )
+    _, said = warned(partial(train.training_job, run, strategy=distribution.choose_strategy("one"), test_images=1))
+    small = f"skipped {tmp_path}/a.jpg: an image of at least 16x16 pixels is needed, got (9, 90)"
+    assert [text for text in said if text.startswith("skipped")] == [
+        f"skipped {broken}: cut short, its data end early",
+        *[small][usable:],
+    ]
+    assert exported == ["saved_model", "model.tflite"]
+    assert ("No held-out image can be scored" in capsys.readouterr().out) != usable
+    assert files_below(run.folder) == ["comparison.png", "metrics.json", "model.keras"][0 if usable else 2 :]
 
 
 WHOLE = SYSTEMS["region-aware"]["demo"]

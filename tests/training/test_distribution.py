@@ -105,15 +105,16 @@ def test_float16_is_refused_on_several_devices(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("devices", "count", "batch", "kept"), [(1, 9, 5, 9), (2, 17, 8, 16), (8, 21, 64, 16), (3, 11, 6, 11), (3, 7, 6, 6)]
+    ("devices", "count", "kept"),
+    [(1, 9, 9), (2, 17, 16), (2, 20, 20), (3, 7, 6), (3, 11, 9), (8, 21, 16), (16, 16, 16)],
 )
-def test_what_is_validated_on_is_shared_out_among_all_devices(devices, count, batch, kept):
-    assert shareable(SimpleNamespace(num_replicas_in_sync=devices), count, batch) == kept
+def test_what_is_validated_on_is_shared_out_equally_among_all_devices(devices, count, kept):
+    assert shareable(SimpleNamespace(num_replicas_in_sync=devices), count) == kept
 
 
 def test_too_few_patches_to_validate_on_are_refused():
     with pytest.raises(RecipeError, match="16 patches to validate on are too few for 32 devices"):
-        shareable(SimpleNamespace(num_replicas_in_sync=32), 16, 64)
+        shareable(SimpleNamespace(num_replicas_in_sync=32), 16)
 
 
 def test_mirrored_takes_all_logical_cpu_devices_when_there_is_no_gpu():
@@ -131,6 +132,31 @@ def test_strategies_that_cannot_be_are_refused(name, message, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(RecipeError, match=message):
         choose_strategy(name)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"cluster": ',
+        "[]",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": ["a:1"], "task": {"type": "worker", "index": 0}}',
+    ],
+)
+def test_a_tf_config_that_is_not_whole_is_refused(config, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config)
+    for name in ("auto", "multiworker", "one"):
+        with pytest.raises(RecipeError, match="^TF_CONFIG (is not valid JSON|must have a cluster and, as its task, )"):
+            choose_strategy(name)
+
+
+@pytest.mark.parametrize("config", ["", "{}", '{"cluster": {}, "task": {"type": "worker", "index": 0}}'])
+def test_without_a_cluster_there_is_one_device(config, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config)
+    assert choose_strategy("auto").num_replicas_in_sync == 1
 
 
 WORKER = """

@@ -168,6 +168,11 @@ def positive_number(text: str) -> float:
     return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
 
 
+def duration(text: str) -> float:
+    """A number above 0 that is finite."""
+    return _number(text, lambda value: 0 < value < math.inf, "a finite number above 0")
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     return _number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")

@@ -3,10 +3,13 @@
 import argparse
 import json
 import time
+import warnings
 from pathlib import Path
 
+import numpy as np
+
 from tfar import backend
-from tfar.commands.arguments import add_precision
+from tfar.commands.arguments import add_precision, duration
 from tfar.errors import TfarError
 from tfar.recipes import RegionAware
 from tfar.terminal import print_tables
@@ -54,7 +57,7 @@ def add_training_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--strategy", default="auto", help="auto (default), one, mirrored or multiworker")
     parser.add_argument("--run", metavar="FOLDER", help="the run folder (default: a new one in runs/)")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was interrupted")
-    parser.add_argument("--minutes", type=float, help="stop each training after the epoch in which this time passed")
+    parser.add_argument("--minutes", type=duration, help="stop each training after the epoch in which this time passed")
     parser.add_argument(
         "--on-nan",
         choices=["stop", "rollback"],
@@ -66,17 +69,19 @@ def add_training_arguments(parser: argparse.ArgumentParser):
 def run(options: argparse.Namespace) -> int:
     """Run the training that ``options.system`` and the other training arguments describe."""
     with backend.starting():
-        from tfar.training.distribution import choose_strategy
-
-        strategy = choose_strategy(options.strategy)
-    backend.start()
-    from tfar import recipes
-    from tfar.training.region_aware import network_of
+        from tfar import recipes
+        from tfar.training.distribution import choose_strategy, worker_count
+        from tfar.training.region_aware import network_of
 
     started = _resumed(options) if options.resume else _new(options)
     if options.show_recipe:
         print(recipes.to_json(started.recipe), end="")
         return 0
+    with backend.starting():
+        strategy = choose_strategy(options.strategy)
+    if worker_count(strategy) > 1 and not (options.run or options.resume):
+        raise TfarError("several workers need --run with a folder that all of them share")
+    backend.start()
     initial = network_of(options.initial) if options.initial else None
     training_job(started, strategy=strategy, minutes=options.minutes, initial=initial, on_nan=options.on_nan)
     return 0
@@ -147,7 +152,8 @@ def training_job(
     """Train a system, then score and export the network it is for.
 
     Writes into the run folder: ``model.keras``, ``metrics.json``, ``comparison.png`` and, on the TensorFlow backend,
-    ``saved_model/`` and ``model.tflite``; prints the table and where everything lies.
+    ``saved_model/`` and ``model.tflite``; prints the table and where everything lies. Held-out images that cannot be
+    scored are left out with a warning each.
 
     Args:
         run: the :class:`~tfar.training.runs.Run` or :class:`~tfar.training.region_aware.RegionAwareRun` to train, or to
@@ -164,16 +170,10 @@ def training_job(
     """
     import keras
 
-    from tfar.data.sources import load_split
-    from tfar.evaluation.benchmark import score_layers
-    from tfar.evaluation.results import means
     from tfar.export.saved_model import export_saved_model
     from tfar.export.tflite import export_tflite
-    from tfar.images.write import write_image
     from tfar.models import main_output
-    from tfar.reports import tables
-    from tfar.reports.contact_sheet import comparison
-    from tfar.storage import write_atomically, write_text
+    from tfar.storage import write_atomically
     from tfar.training.distribution import is_chief
 
     finished = run.train(strategy=strategy, minutes=minutes, initial=initial, on_nan=on_nan, verbose=verbose)
@@ -183,18 +183,7 @@ def training_job(
         print(f"Stopped before the end of the recipe; go on with --resume {run.folder}")
     model = run.network()
     write_atomically(run.folder / "model.keras", model.save)
-
-    data = run.data
-    _, held_out = load_split(data.source, data.validation, data.patch)
-    held_out = held_out[:test_images]
-    if held_out:
-        images = [(image.name, image.load()) for image in held_out]
-        measured = means(score_layers(model, images, qualities={*data.quality}))
-        text = tables.to_json(measured)
-        write_text(run.folder / "metrics.json", text)
-        print_tables(f"\n{tables.markdown(measured)}\n")
-        write_image(run.folder / "comparison.png", comparison(model, held_out[0].load(), data.quality[0]))
-
+    _score(run, model, test_images)
     if keras.backend.backend() == "tensorflow":
         export_saved_model(model, run.folder / "saved_model", output=main_output(model))
         export_tflite(run.folder / "saved_model", run.folder / "model.tflite")
@@ -210,3 +199,36 @@ def training_job(
         if (run.folder / name).exists():
             print(f"{what + ':':<45}{run.folder / name}")
     return run.folder
+
+
+def _score(run, model, most: int):
+    """Score a network on so many of the held-out images, at most, and show what it makes of the first of them."""
+    from tfar.data.sources import load_split
+    from tfar.evaluation.benchmark import score_layers
+    from tfar.evaluation.results import Row, means
+    from tfar.images.write import write_image
+    from tfar.reports import tables
+    from tfar.reports.contact_sheet import comparison
+    from tfar.storage import write_text
+
+    data = run.data
+    _, held_out = load_split(data.source, data.validation, data.patch)
+    rows: list[Row] = []
+    scored: list[np.ndarray] = []
+    for image in held_out:
+        try:
+            original = image.load()
+            rows += score_layers(model, [(image.name, original)], qualities={*data.quality})
+        except ValueError as error:  # it cannot be read, or is too small for a metric
+            warnings.warn(f"skipped {image.name}: {str(error).removeprefix(f'{image.name}: ')}", stacklevel=2)
+            continue
+        scored.append(original)
+        if len(scored) == most:
+            break
+    if not scored:
+        print("No held-out image can be scored, so there are neither scores nor a picture.")
+        return
+    measured = means(rows)
+    write_text(run.folder / "metrics.json", tables.to_json(measured))
+    print_tables(f"\n{tables.markdown(measured)}\n")
+    write_image(run.folder / "comparison.png", comparison(model, scored[0], data.quality[0]))

@@ -33,7 +33,8 @@ def choose_strategy(name: str = "auto"):
         A ``tf.distribute.Strategy``, or its stand-in for one device on other backends.
 
     Raises:
-        RecipeError: for an unknown name, or one that the backend or the environment does not allow.
+        RecipeError: for an unknown name, one that the backend or the environment does not allow, or a TF_CONFIG that
+            is not whole.
     """
     if name not in STRATEGIES:
         raise RecipeError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
@@ -43,7 +44,7 @@ def choose_strategy(name: str = "auto"):
         return OneDevice()
     import tensorflow as tf
 
-    cluster = "cluster" in json.loads(os.environ.get("TF_CONFIG") or "{}")
+    cluster = _names_cluster(os.environ.get("TF_CONFIG") or "{}")
     if name == "multiworker" and not cluster:
         raise RecipeError("strategy 'multiworker' needs the environment variable TF_CONFIG with a cluster")
     if name == "multiworker" or (name == "auto" and cluster):
@@ -60,6 +61,21 @@ def choose_strategy(name: str = "auto"):
             cross_device_ops=tf.distribute.ReductionToOneDevice(),
         )
     return tf.distribute.get_strategy()
+
+
+def _names_cluster(config: str) -> bool:
+    """Whether the text of TF_CONFIG names a cluster, and which of its tasks this process is."""
+    try:
+        found = json.loads(config)
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"TF_CONFIG is not valid JSON: {error}") from error
+    match found:
+        case {"cluster": {**jobs}, "task": {"type": str(kind), "index": int(index)}} if jobs:
+            if index in range(len(jobs.get(kind, ()))):
+                return True
+        case dict() if not found.get("cluster"):
+            return False
+    raise RecipeError(f"TF_CONFIG must have a cluster and, as its task, a type and an index of the cluster's: {config}")
 
 
 def worker_count(strategy) -> int:
@@ -122,19 +138,18 @@ def check_precision(strategy, precision: str):
         raise RecipeError(f"mixed_float16 is for one device, not for {devices}; take mixed_bfloat16")
 
 
-def shareable(strategy, count: int, batch: int) -> int:
-    """How many of ``count`` patches can be gone through in batches of which every device gets a part.
+def shareable(strategy, count: int) -> int:
+    """How many of ``count`` patches the devices can share equally, as they do the batches (:func:`check_batch`).
+
+    The means that are logged are those of the devices, which count alike.
 
     Raises:
-        RecipeError: when none can.
+        RecipeError: when there are fewer patches than devices.
     """
-    last = count % batch
-    while last and len(shares(strategy, last)) < strategy.num_replicas_in_sync:
-        last -= 1
-    kept = count - count % batch + last
-    if not kept:
-        raise RecipeError(f"{count} patches to validate on are too few for {strategy.num_replicas_in_sync} devices")
-    return kept
+    devices = strategy.num_replicas_in_sync
+    if count < devices:
+        raise RecipeError(f"{count} patches to validate on are too few for {devices} devices")
+    return count - count % devices
 
 
 def batches(strategy, patches: Patches, start: int, stop: int):

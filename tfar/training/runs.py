@@ -145,7 +145,7 @@ class Run:
         patches = Patches(training, recipe.data, seed=recipe.seed, **drawn)
         patches.batch(0, range(1))  # when no image can be read, this says so before anything is compiled
         validation = validation_batch(held_out or training, recipe.data, **drawn)
-        count = shareable(strategy, len(validation[1]), recipe.data.batch)
+        count = shareable(strategy, len(validation[1]))
         validation = keras.tree.map_structure(lambda array: array[:count], validation)
         if is_chief(strategy):
             callbacks += [EpochLog(self, validation), Checkpoint(self)]  # the checkpoint says that all is written
