@@ -16,6 +16,7 @@ against the CPU time.
 
 import argparse
 import dataclasses
+import json
 import shlex
 import sys
 import time
@@ -25,7 +26,7 @@ from plot_runs import curve, plot
 
 from tfar import backend
 from tfar.cli import exit_code
-from tfar.commands.arguments import add_precision
+from tfar.commands.arguments import add_precision, by_name
 
 CROP = 192
 EPOCHS = 6
@@ -39,7 +40,7 @@ def contestant(text: str, arguments):
 
     first, *assignments = shlex.split(text)
     label, equals, name = first.partition("=")
-    common = [f"data.source={arguments.data}", "monitor=last"]
+    common = [f"data.source={json.dumps(arguments.data)}", "monitor=last"]
     common += [f"precision={arguments.precision}"] if arguments.precision else []
     recipe = recipes.override(named_recipe(name if equals else first), common + assignments)
     return label if equals else text, recipe
@@ -94,7 +95,7 @@ def run(arguments):
     from tfar.reports import tables
     from tfar.training.runs import Run
 
-    recipes = dict(contestant(text, arguments) for text in arguments.recipes)
+    recipes = by_name(contestant(text, arguments) for text in arguments.recipes)
     rows, curves, notes = [], {}, []
     for number, (name, recipe) in enumerate(recipes.items(), start=1):
         trained = Run(Path(arguments.out) / f"run-{number}", timed(recipe, arguments.seconds))

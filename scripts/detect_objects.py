@@ -26,7 +26,7 @@ from PIL import Image
 from tfar import backend
 from tfar.cli import exit_code
 from tfar.commands.arguments import Distinct, all_named, named_model, positive, quality
-from tfar.errors import TfarError
+from tfar.errors import TfarError, first_line
 from tfar.evaluation.boxes import read_annotations
 from tfar.evaluation.detections import BASELINE
 from tfar.evaluation.results import BASELINE as JPEG
@@ -56,9 +56,15 @@ def face_detector():
 def yolo(file, classes=None):
     """The same of a YOLO network; ``classes`` are names in place of the file's own, empty for those left out."""
     with backend.starting():
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise TfarError("YOLO networks need ONNX Runtime: pip install onnxruntime") from error
         import tensorflow as tf
-    session = onnxruntime.InferenceSession(file, providers=onnxruntime.get_available_providers())
+    try:
+        session = onnxruntime.InferenceSession(file, providers=onnxruntime.get_available_providers())
+    except Exception as error:  # ONNX Runtime's own have no other kind in common
+        raise TfarError(f"{file}: no network that ONNX Runtime can run ({first_line(error)})") from error
     source, count = session.get_inputs()[0], session.get_outputs()[0].shape[1] - 4
     side = source.shape[2] if isinstance(source.shape[2], int) else 640
     own = ast.literal_eval(session.get_modelmeta().custom_metadata_map.get("names", "{}"))
@@ -87,7 +93,10 @@ def yolo(file, classes=None):
 
 def photographs(folder, annotations):
     """Name -> file of the images of a folder, or of those that are annotated."""
-    files = {file.stem: file for file in image_files(folder)}
+    files: dict[str, Path] = {}
+    for file in image_files(folder):
+        if files.setdefault(file.stem, file) != file:
+            raise TfarError(f"{folder}: two images are called {file.stem}")
     names = read_annotations(annotations).images.values() if annotations else files
     for name in names:
         if name not in files:

@@ -9,6 +9,7 @@ middle of the images, coded in colour (4:2:0). Of a fused network L_B is measure
 
 import argparse
 import itertools
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tfar.cli import exit_code
 from tfar.commands.arguments import positive, quality
 
 SIDE = 192  # of the crops, in pixels; smaller images are left out
+LAST = re.compile(r"(^|_)block\d+_conv2$")  # names of the last convolutions of blocks
 COARSE = ("down2", "down3", "bottom", "up2", "up3")  # stages of a network on several scales
 
 
@@ -28,7 +30,7 @@ def run(options):
     from tfar.evaluation import protocols
     from tfar.images.read import image_files, read_image
     from tfar.metrics.fidelity import psnr
-    from tfar.models import main_output
+    from tfar.models import main_output, rgb_form
     from tfar.training.region_aware import network_of
 
     images = map(read_image, image_files(Path(options.data)))
@@ -36,12 +38,12 @@ def run(options):
     crops = [protocols.middle(image, SIDE) for image in itertools.islice(large, options.limit)]
     trials = {factor: [protocols.color(crop, factor) for crop in crops] for factor in options.quality}
 
-    def gains(network):
+    def gains(rgb):
         means = []
         for of_quality in trials.values():
             jpegs = np.stack([trial.jpeg for trial in of_quality])
-            outputs = network.predict(pixels.as_float(jpegs), batch_size=4, verbose=0)
-            restored = pixels.as_levels(outputs[main_output(network)])
+            outputs = rgb.predict(pixels.as_float(jpegs), batch_size=4, verbose=0)
+            restored = pixels.as_levels(outputs[main_output(rgb)])
             gained = [psnr(t.original, image) - psnr(t.original, t.jpeg) for t, image in zip(of_quality, restored)]
             means.append(f"{np.mean(gained):+.3f}")
         return means
@@ -52,7 +54,8 @@ def run(options):
     for name in options.network:
         network = network_of(name)
         network = next((layer for layer in network.layers if layer.name == "edge_cnn"), network)
-        ends = [layer for layer in network.layers if "_block" in layer.name and layer.name.endswith("_conv2")]
+        rgb = rgb_form(network, [main_output(network)])
+        ends = [layer for layer in network.layers if LAST.search(layer.name)]
         removals = {"nothing": []} | {layer.name.removesuffix("_conv2"): [layer] for layer in ends}
         if coarse := [layer for layer in ends if layer.name.startswith(COARSE)]:
             removals["all of the coarser scales"] = coarse
@@ -60,7 +63,7 @@ def run(options):
             kernels = [layer.kernel.numpy() for layer in layers]
             for layer in layers:
                 layer.kernel.assign(0 * layer.kernel)
-            print(f"| {name} | {removed} | {' | '.join(gains(network))} |", flush=True)
+            print(f"| {name} | {removed} | {' | '.join(gains(rgb))} |", flush=True)
             for layer, kernel in zip(layers, kernels):
                 layer.kernel.assign(kernel)
     return 0

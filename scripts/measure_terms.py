@@ -9,6 +9,7 @@ end of the phase before. The discriminator is taught for some steps first, since
 """
 
 import argparse
+import json
 import sys
 
 from tfar import backend
@@ -30,9 +31,8 @@ def run(options):
     from tfar.training.runs import copy_matching_weights
     from tfar.training.trainer import TERMS, Step, Trainer
 
-    recipe = recipes.override(
-        named_recipe(options.recipe), [f"data.source={options.data}", "precision=float32", *options.assignments]
-    )
+    source = f"data.source={json.dumps(options.data)}"
+    recipe = recipes.override(named_recipe(options.recipe), [source, "precision=float32", *options.assignments])
     trainer = Trainer(recipe)
     if options.initial:
         copy_matching_weights(network_of(options.initial), trainer.generator)

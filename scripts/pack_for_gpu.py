@@ -74,7 +74,9 @@ def copy_part(images, folder: Path, budget: float) -> int:
         budget -= file.stat().st_size
         if budget < 0:
             return count
-        shutil.copyfile(file, folder / f"{file.parent.name}-{file.name}")
+        shutil.copyfile(
+            file, folder / f"{count}-{file.parent.name}-{file.name}"
+        )  # others may have the rest of the name
     return len(images)
 
 

@@ -198,6 +198,8 @@ def main(arguments):
     pool = Pool(queue, arguments.pool, device)
     while pool.filled < min(arguments.pool, 4 * recipe.data.batch):
         pool.refresh(wait=True)
+    for optimizer, _ in optimizers:
+        optimizer.learning_rate = 0.0  # the steps by which the graph is made leave the weights as they are
     step = CapturedStep(trainer, pool.draw(recipe.data.batch))
     print(f"{device}: ready after {time.monotonic() - started:.0f} s, PSNR {validate(trainer, validation, 16):.3f} dB")
 

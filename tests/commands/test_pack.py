@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ def test_a_folder_is_packed_and_can_be_trained_on(run, refused, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(5):
-        Image.fromarray(np.full((20, 20, 3), i, np.uint8)).save(folder / f"{i}.png")
+        Image.fromarray(np.full((20, 20, 3), i, np.uint8)).save(folder / os.fsdecode(b"%d\xe9.png" % i))
     (folder / "empty.jpg").touch()
     out = tmp_path / "shards"
     code, [line], [problem] = run("pack", folder, out, "--shards", 2)

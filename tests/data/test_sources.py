@@ -1,3 +1,5 @@
+import hashlib
+import os
 import shutil
 import sys
 
@@ -122,6 +124,12 @@ def test_split_depends_on_the_names_only():
     moved = [sources.SourceImage(f"/elsewhere/{image.name}", (9, 9), image.load) for image in reversed(images)]
     first, second = sources.split(images, 0.2), sources.split(moved, 0.2)
     assert [names(part) for part in first] == [names(part) for part in second]
+
+
+def test_names_that_are_not_utf8_have_their_place_and_the_others_keep_theirs():
+    images = [sources.SourceImage(name, (40, 50), lambda: COLOR) for name in ("a", "é", os.fsdecode(b"\xe9"), "b")]
+    expected = sorted((b"a", "é".encode(), b"\xe9", b"b"), key=lambda name: hashlib.sha256(name).digest())
+    assert [os.fsencode(image.name) for image in sources.split(images, 0.0)[0]] == expected
 
 
 def test_split_does_not_follow_the_order_of_the_names():

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -99,6 +100,8 @@ def test_a_folder_is_restored_with_the_seeds_from_0_on(tmp_path):
     each = [score_candidates(protocols.color(photo, 10), restorers, METRICS) for photo in PHOTOS]
     assert found == {"mine": mean_scores(each)}
     assert found["mine"].apart > 0.5
+    unknown = {"mine": dataclasses.replace(found["mine"], outside=None, original_outside=None)}
+    assert {line.split(" | ")[-1] for line in tables.candidates(unknown).splitlines()[2:]} == {" |"}
     lines = tables.candidates(found).splitlines()
     headings = ["PSNR", "PSNR best", "PSNR worst", "LPIPS", "LPIPS best", "LPIPS worst"]
     assert lines[0] == f"|  | {' | '.join(headings)} | apart (levels) | apart (LPIPS) | outside |"

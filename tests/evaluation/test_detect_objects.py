@@ -137,6 +137,17 @@ def test_boxes_of_a_yolo_network(script, monkeypatch):
         script.yolo("yolo.onnx", ["a", "b", "c"])
 
 
+def test_a_yolo_network_that_cannot_be_run_is_named(script, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    (tmp_path / "broken.onnx").write_bytes(b"nothing of the kind")
+    for name in ("absent.onnx", "broken.onnx"):
+        with pytest.raises(TfarError, match=f"^{tmp_path}/{name}: no network that ONNX Runtime can run (.*)$"):
+            script.yolo(str(tmp_path / name))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(TfarError, match="pip install onnxruntime"):
+        script.yolo("yolo.onnx")
+
+
 def test_only_annotated_images_are_looked_at_and_missing_ones_named(script, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "face_detector", lambda: lambda image: [("face", 1.0, [0, 0, 8, 8])])
     truth = tmp_path / "annotations"
@@ -153,6 +164,10 @@ def test_only_annotated_images_are_looked_at_and_missing_ones_named(script, phot
         run(script, photos, tmp_path / "third", "--folder", f"mine@10={others}")
     with pytest.raises(TfarError, match="a name is given twice: mine, mine"):
         run(script, photos, tmp_path / "third", "--folder", f"mine={others}", f"mine={photos}")
+    Image.new("RGB", (8, 8)).save(photos / "cat.jpg")
+    with pytest.raises(TfarError, match="photos: two images are called cat"):
+        run(script, photos, tmp_path / "third")
+    (photos / "cat.jpg").unlink()
     (truth / "owl.xml").write_text("<annotation></annotation>")
     with pytest.raises(TfarError, match="photos: no image owl"):
         run(script, photos, tmp_path / "third", "--annotations", truth)

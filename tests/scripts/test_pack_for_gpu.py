@@ -1,10 +1,12 @@
 """What scripts/pack_for_gpu.py refuses; tests/training/test_captured.py trains what it packs."""
 
 import argparse
+import shutil
 
 import numpy as np
 import pack_for_gpu
 import pytest
+from helpers import files_below
 from PIL import Image
 
 from tfar.errors import TfarError
@@ -30,6 +32,14 @@ def test_a_training_without_held_out_photographs_is_refused(pack, tmp_path):
     with pytest.raises(TfarError, match="data.validation is 0"):
         pack("data.validation=0")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_photographs_of_the_same_folder_and_name_are_all_packed(pack, tmp_path):
+    for folder in ("one", "other"):
+        shutil.copytree(tmp_path / "photos", tmp_path / "photos" / folder / "2024", ignore=shutil.ignore_patterns("o*"))
+    pack("data.validation=0.3")
+    parts = [files_below(tmp_path / "pack" / "images" / part) for part in ("training", "held-out")]
+    assert [len(names) for names in parts] == [4, 2]
 
 
 def test_a_folder_that_is_too_small_leaves_nothing(pack, tmp_path):

@@ -103,7 +103,7 @@ def packed(tmp_path_factory):
 
 def test_what_a_training_would_hold_out_is_packed_apart(packed):
     parts = load_split(str(packed.parent / "photos"), 0.34, 32)
-    found = [[f"photos-{Path(image.name).name}" for image in part] for part in parts]
+    found = [[f"{i}-photos-{Path(image.name).name}" for i, image in enumerate(part)] for part in parts]
     assert [sorted(names) for names in found] == [files_below(packed / folder) for folder in (TRAINING, HELD_OUT)]
 
 
@@ -111,6 +111,16 @@ def weights(file, pack):
     network = build(recipes.from_json(recipes.Recipe, (pack / "recipe.json").read_text()).generator)
     network.load_weights(file)
     return network.get_weights()
+
+
+@pytest.mark.slow
+def test_the_steps_by_which_the_graph_is_made_change_no_weight(packed):
+    """The time is over before the first step at a rate."""
+    options = ("--minutes", 0.001, "--workers", 1, "--pool", 16, "--out", "none")
+    torch_process("train_packed.py", *options, cwd=packed, path=str(packed), timeout=150)
+    for name, array in enumerate(weights(packed / "initial.weights.h5", packed)):
+        with np.load(packed / "none" / "state-0.npz") as state:
+            np.testing.assert_array_equal(state[f"generator/{name}"], array)
 
 
 @pytest.mark.slow

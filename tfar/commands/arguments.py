@@ -4,7 +4,7 @@ import argparse
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from tfar.errors import TfarError
 from tfar.images.read import MAX_MEGAPIXELS
@@ -15,6 +15,7 @@ EXTENSIONS = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpeg": ".jpg", "a
 POSITIONALS = {"folders": "FOLDER", "page": "PAGE"}  # that some modes of a command have no use for
 DIALS = "layer texture strength ensemble engine exact".split()  # to Restorer, beside the seed
 PASSED_ON = "quality consistency depth frames partial max_megapixels strip again force".split()  # to FileRestorer
+Given = TypeVar("Given")
 
 
 class Distinct(argparse.Action):
@@ -103,7 +104,12 @@ def named(text: str) -> tuple[str, str]:
 
 def all_named(texts: Iterable[str]) -> dict[str, str]:
     """Paths by name of several ``NAME=PATH``; raises :class:`TfarError` for anything else, or a name given twice."""
-    pairs = [*map(named, texts)]
+    return by_name(map(named, texts))
+
+
+def by_name(pairs: Iterable[tuple[str, Given]]) -> dict[str, Given]:
+    """What is given by its name, of pairs of both; raises :class:`TfarError` for a name given twice."""
+    pairs = [*pairs]
     if len(dict(pairs)) < len(pairs):
         raise TfarError(f"a name is given twice: {', '.join(name for name, _ in pairs)}")
     return dict(pairs)

@@ -6,6 +6,7 @@ An image is known by its file before any of its pixels is read, and splits are m
 import bisect
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def photographs_to_pack(folder: str | Path) -> list[tuple[Path, tuple[int, int]]
 
 
 def _in_order(images: Sequence[SourceImage]) -> list[SourceImage]:
-    return sorted(images, key=lambda image: hashlib.sha256(Path(image.name).name.encode()).hexdigest())
+    return sorted(images, key=lambda image: hashlib.sha256(os.fsencode(Path(image.name).name)).hexdigest())
 
 
 def _parted(fits: np.ndarray, validation: float) -> tuple[Sequence[int], Sequence[int]]:

@@ -117,7 +117,7 @@ def candidates(measured: Mapping[str, "CandidateScores"]) -> str:
         headings += [heading, f"{heading} best", f"{heading} worst"]
         jpeg += [_number(first.jpeg.get(name), name), "", ""]
     headings += ["apart (levels)", *(f"apart ({metric_of(name).heading})" for name in first.apart_by), "outside"]
-    jpeg += [""] * (1 + len(first.apart_by)) + ["0.00%"]
+    jpeg += [""] * (1 + len(first.apart_by)) + [_share(None if first.original_outside is None else 0.0)]
     lines = [jpeg, [*["original"] + [""] * (len(headings) - 2), _share(first.original_outside)]]
     for model, found in measured.items():
         each = [(found.mean[name], found.best[name], found.worst[name], name) for name in first.mean]
