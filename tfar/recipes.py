@@ -53,6 +53,7 @@ def _rising(points):
 Name = TypeVar("Name")
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Points = Annotated[tuple[tuple[float, Share], ...], AfterValidator(_rising)]
 Quality = Annotated[int, Field(ge=1, le=100)]
@@ -170,7 +171,7 @@ class Phase:
     learning_rate: Rate = 1e-4
     discriminator_rate: Rate | None = None
     decay: Literal["constant", "cosine"] = "constant"
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: NotNegative = 0
 
     def __post_init__(self):
         if faded := set(self.fading) - self.terms.keys():
@@ -243,7 +244,7 @@ class Recipe:
     monitor: str = "psnr"
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     precision: Precision = "float32"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: NotNegative = 0
 
     @property
     def epochs(self) -> int:

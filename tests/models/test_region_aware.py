@@ -325,16 +325,28 @@ def test_build_passes_the_options_on():
             Network(builder="edge_cnn", options={"blocks": [1, "2"]}),
             r"blocks must be int \| list\[int\], got \[1, '2'\]",
         ),
-        (Network(builder="edge_cnn", options={"filters": True}), "edge_cnn: filters must be int, got True"),
+        (Network(builder="edge_cnn", options={"filters": True}), "edge_cnn: filters must be a valid integer, got True"),
         (
             Network(builder="edge_cnn", options={**SCALES, "blocks": 4}),
             "edge_cnn: 3 scales need at least 5 blocks, got 4",
         ),
         (Network(builder="edge_cnn", options={**SCALES, "blocks": [1, 1, 1]}), r"5 stages, .* got \[1, 1, 1\]"),
         (Network(builder="edge_cnn", options={**SCALES, "blocks": [1, 1, -1, 1, 1]}), "with 0 or more blocks each"),
-        (Network(builder="edge_cnn", options={"residual": 1}), "edge_cnn: residual must be bool, got 1"),
+        (Network(builder="edge_cnn", options={"residual": 1}), "edge_cnn: residual must be a valid boolean, got 1"),
         (Network(builder="edge_cnn", options={**TINY, "norm": "group"}), "edge_cnn: norm must be one of batch, sync"),
-        (Network(builder="edge_cnn", options={**TINY, "filters": 0}), "edge_cnn: .*filters"),
+        (Network(builder="edge_cnn", options={**TINY, "filters": 0}), "filters must be greater than 0, got 0"),
+        (Network(builder="edge_cnn", options={**TINY, "scales": 0}), "scales must be greater than 0, got 0"),
+        (Network(builder="edge_cnn", options={**TINY, "blocks": -1}), "edge_cnn: blocks must not be negative, got -1"),
+        (Network(builder="unet_generator", options={"depth": 0}), "depth must be greater than 0, got 0"),
+        *(
+            (Network(builder=builder, options={name: -1}), f"{name} must be greater than or equal to 0, got -1")
+            for builder, name in (
+                ("unet_generator", "blocks"),
+                ("galteri_generator", "blocks"),
+                ("proposal_network", "blocks"),
+                ("proposal_network", "branch_blocks"),
+            )
+        ),
         (Network(builder="srgan_discriminator"), "srgan_discriminator: .*patch"),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,

@@ -41,17 +41,17 @@ from tfar.models.blocks import (
     normalize,
     residual_block,
 )
-from tfar.recipes import Data, Network, Optimizer, Phase, Recipe, for_cpus
+from tfar.recipes import Count, Data, Network, NotNegative, Optimizer, Phase, Recipe, for_cpus
 
 WIDEST = 8  # times ``filters``
 
 
 def unet_generator(
     *,
-    channels: int = 1,
-    filters: int = 64,
-    depth: int = 6,
-    blocks: int = 0,
+    channels: Count = 1,
+    filters: Count = 64,
+    depth: Count = 6,
+    blocks: NotNegative = 0,
     norm: str = "batch",
     residual: bool = False,
     activation: str = "relu",
@@ -111,7 +111,7 @@ def unet_generator(
 
 
 def convolutional_discriminator(
-    *, channels: int = 1, patch: int, filters: int = 64, norm: str = "batch"
+    *, channels: Count = 1, patch: Count, filters: Count = 64, norm: str = "batch"
 ) -> keras.Model:
     """ARGAN's discriminator (Table 2): strided convolutions down to one judgement for 64x64 pixels.
 

@@ -37,14 +37,14 @@ from keras import layers
 
 from tfar.models.blocks import conv, leaky_relu, normalize
 from tfar.models.region_aware import EDGE_CNN, THREE_SCALES
-from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, for_cpus
+from tfar.recipes import Count, Data, Features, Network, Optimizer, Phase, Recipe, for_cpus
 
 
 def edge_discriminator(
     *,
-    channels: int = 3,
-    patch: int,
-    filters: int = 64,
+    channels: Count = 3,
+    patch: Count,
+    filters: Count = 64,
     norm: str = "batch",
     edges: bool = True,
     second_activation: bool = True,

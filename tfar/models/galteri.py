@@ -40,13 +40,15 @@ import keras
 from keras import layers, ops
 
 from tfar.models.blocks import CropLike, ReplicatePad, RgbToYcbcr, YcbcrToRgb, corrected, leaky_relu, nearest_upsample
-from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, for_cpus
+from tfar.recipes import Count, Data, Features, Network, NotNegative, Optimizer, Phase, Recipe, for_cpus
 
 SUB_PATCH = 16
 WIDTHS = (1, 1, 2, 2, 4, 4, 8)  # of the 3x3 convolutions of the discriminators, times ``filters``
 
 
-def galteri_generator(*, channels: int = 3, filters: int = 64, blocks: int = 15, residual: bool = False) -> keras.Model:
+def galteri_generator(
+    *, channels: Count = 3, filters: Count = 64, blocks: NotNegative = 15, residual: bool = False
+) -> keras.Model:
     """The residual generator (Fig. 2): 15 blocks at half the resolution between a strided convolution and a nearest-
     neighbour upsampling; replicate padding before every convolution, no normalisation.
 
@@ -88,7 +90,7 @@ def _replicate_conv(x, filters: int, *, strides: int = 1, name: str, **options):
     return layers.Conv2D(filters, 3, strides=strides, name=name, **options)(x)
 
 
-def sub_patch_discriminator(*, channels: int = 3, patch: int, filters: int = 32) -> keras.Model:
+def sub_patch_discriminator(*, channels: Count = 3, patch: Count, filters: Count = 32) -> keras.Model:
     """The discriminator of 16x16 sub-patches (Fig. 3), which judges an image beside its JPEG.
 
     Valid convolutions of stride 1 shrink each sub-patch to one logit: seven of 3x3, one of 2x2. All sub-patches of all
@@ -122,7 +124,7 @@ def sub_patch_discriminator(*, channels: int = 3, patch: int, filters: int = 32)
     return keras.Model(inputs, ops.reshape(logits, (-1, side, side, 1)), name="sub_patch_discriminator")
 
 
-def full_patch_discriminator(*, channels: int = 3, patch: int, filters: int = 32) -> keras.Model:
+def full_patch_discriminator(*, channels: Count = 3, patch: Count, filters: Count = 32) -> keras.Model:
     """The paper's ablation (Section 4.4): one judgement per patch.
 
     The convolutions of :func:`sub_patch_discriminator` with a stride of 2 in every second one, and a dense layer in

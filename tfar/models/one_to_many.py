@@ -50,17 +50,17 @@ import keras
 from keras import layers
 
 from tfar.models.blocks import CropLike, ReplicatePad, conv, corrected, leaky_relu, normalize, preactivation_block
-from tfar.recipes import Data, Features, Network, Optimizer, Phase, Recipe, for_cpus
+from tfar.recipes import Count, Data, Features, Network, NotNegative, Optimizer, Phase, Recipe, for_cpus
 
 BARE = {"first": 1, "last": 8}  # the convolution of the discriminator that no norm follows
 
 
 def proposal_network(
     *,
-    channels: int = 3,
-    filters: int = 64,
-    branch_blocks: int = 5,
-    blocks: int = 10,
+    channels: Count = 3,
+    filters: Count = 64,
+    branch_blocks: NotNegative = 5,
+    blocks: NotNegative = 10,
     noise: bool = True,
     norm: str = "batch",
     residual: bool = False,
@@ -120,7 +120,7 @@ def shift_and_average(x, *, name: str):
 
 
 def naturalness_discriminator(
-    *, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch", bare: str = "first"
+    *, channels: Count = 3, patch: Count, filters: Count = 64, norm: str = "batch", bare: str = "first"
 ) -> keras.Model:
     """The network D (Table 1): four units of a convolution of stride 1 and one of stride 2, and a logistic classifier.
 

@@ -51,7 +51,7 @@ from tfar.models.blocks import (
     residual_block,
 )
 from tfar.models.region_mask import DamageShare, OrientationDiversityMask
-from tfar.recipes import Data, Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
+from tfar.recipes import Count, Data, Features, Mask, Network, Optimizer, Phase, Recipe, RegionAware
 
 # The paper's form, where the builders' default is that of the first presets, whose recipes lack these options.
 EDGE_CNN = {"entry": 3, "edges_from": "stack"}
@@ -70,16 +70,16 @@ TEXTURE_GENERATOR = {"entry": 3}
 
 def edge_cnn(
     *,
-    channels: int = 3,
-    filters: int = 64,
+    channels: Count = 3,
+    filters: Count = 64,
     blocks: int | list[int] = 16,
-    head: int = 256,
+    head: Count = 256,
     norm: str = "batch",
     residual: bool = False,
-    stride: int = 1,
-    scales: int = 1,
-    expansion: int = 1,
-    entry: int = 9,
+    stride: Count = 1,
+    scales: Count = 1,
+    expansion: Count = 1,
+    entry: Count = 9,
     edges_from: str = "features",
     activation: str = "relu",
 ) -> keras.Model:
@@ -116,7 +116,7 @@ def edge_cnn(
         original, both float32.
 
     Raises:
-        ValueError: for fewer blocks than there are stages, a list of another length or with negative numbers, an even
+        ValueError: for fewer blocks than there are stages, a list of another length, negative numbers, an even
             ``entry``, and an unknown ``edges_from`` or ``activation``.
     """
     options = locals()
@@ -127,16 +127,16 @@ def edge_cnn(
 
 def texture_generator(
     *,
-    channels: int = 3,
-    filters: int = 64,
+    channels: Count = 3,
+    filters: Count = 64,
     blocks: int | list[int] = 16,
-    head: int = 256,
+    head: Count = 256,
     norm: str = "batch",
     residual: bool = False,
-    stride: int = 1,
-    scales: int = 1,
-    expansion: int = 1,
-    entry: int = 9,
+    stride: Count = 1,
+    scales: Count = 1,
+    expansion: Count = 1,
+    entry: Count = 9,
     activation: str = "relu",
 ) -> keras.Model:
     """The generator of Texture-GAN (Fig. 1, Section 3.2): Edge-CNN without the edge branch.
@@ -210,6 +210,8 @@ def _blocks_per_stage(blocks: int | list[int], scales: int) -> list[int]:
         if len(blocks) != stages or min(blocks) < 0:
             raise ValueError(f"{scales} scales have {stages} stages, with 0 or more blocks each, got {blocks}")
         return blocks
+    if blocks < 0:
+        raise ValueError(f"blocks must not be negative, got {blocks}")
     each, left = divmod(blocks, stages)
     if not each and scales > 1:
         raise ValueError(f"{scales} scales need at least {stages} blocks, got {blocks}")
@@ -236,7 +238,7 @@ def _scales(x, filters: int, counts: Sequence[int], block):
     return x
 
 
-def srgan_discriminator(*, channels: int = 3, patch: int, filters: int = 64, norm: str = "batch") -> keras.Model:
+def srgan_discriminator(*, channels: Count = 3, patch: Count, filters: Count = 64, norm: str = "batch") -> keras.Model:
     """SRGAN's discriminator (Ledig et al., Fig. 4), which Texture-GAN uses.
 
     Parameters for 224x224 RGB patches, by hand: convolutions 1,792 + 36,928 + 73,856 + 147,584 + 295,168 + 590,080

@@ -64,8 +64,9 @@ def build(network: Network) -> keras.Model:
         try:
             pydantic.TypeAdapter(kind).validate_python(value, strict=True)
         except pydantic.ValidationError as error:
-            kind = inspect.formatannotation(kind)
-            raise RecipeError(f"{network.builder}: {name} must be {kind}, got {value!r}") from error
+            [fault, *others] = (found["msg"].removeprefix("Input should ") for found in error.errors())
+            wanted = f"be {inspect.formatannotation(kind)}" if others else fault
+            raise RecipeError(f"{network.builder}: {name} must {wanted}, got {value!r}") from error
     try:
         return builder(**network.options)
     except (TypeError, ValueError) as error:
