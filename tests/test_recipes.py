@@ -400,6 +400,9 @@ def test_the_paper_recipe_has_the_numbers_of_the_paper():
     assert paper.texture_from_base is False
 
 
-def test_a_weight_decay_without_muon_is_refused():
-    with pytest.raises(RecipeError, match="weight_decay is of muon, adam has none"):
-        recipes.override(RECIPES["cpu"].base, ["optimizer.kind=adam", "optimizer.weight_decay=0.5"])
+@pytest.mark.parametrize(("field", "unset"), [("weight_decay", "0"), ("adam_ratio", "0.5")])
+def test_what_is_of_muon_alone_is_refused_without_it(field, unset):
+    adam = ["optimizer.kind=adam", "optimizer.weight_decay=0"]
+    with pytest.raises(RecipeError, match=f"{field} is of muon, adam has none: .* {unset}, not 0.25"):
+        recipes.override(RECIPES["cpu"].base, [*adam, f"optimizer.{field}=0.25"])
+    recipes.override(RECIPES["cpu"].base, [*adam, f"optimizer.{field}={unset}"])

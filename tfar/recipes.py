@@ -191,7 +191,7 @@ class Optimizer:
     Args:
         kind: of the generator: ``adam``, or ``muon`` for the kernels of its convolutions, with Adam for everything
             else; see :class:`tfar.training.muon.ConvolutionMuon`. A discriminator is always taught by Adam.
-        adam_ratio: with Muon: Adam's learning rate in units of Muon's.
+        adam_ratio: of Muon alone: Adam's learning rate in units of Muon's.
         beta_1: decay of the first moment.
         beta_2: decay of the second moment.
         weight_decay: of Muon alone: what every kernel loses in a step, in units of the learning rate.
@@ -212,6 +212,9 @@ class Optimizer:
     def __post_init__(self):
         if self.kind == "adam" and self.weight_decay:
             raise ValueError(f"weight_decay is of muon, adam has none: set it to 0, not {self.weight_decay:g}")
+        if self.kind == "adam" and self.adam_ratio != Optimizer.adam_ratio:
+            unset = f"leave it at {Optimizer.adam_ratio:g}"
+            raise ValueError(f"adam_ratio is of muon, adam has none: {unset}, not {self.adam_ratio:g}")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
