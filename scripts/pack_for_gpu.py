@@ -74,9 +74,8 @@ def copy_part(images, folder: Path, budget: float) -> int:
         budget -= file.stat().st_size
         if budget < 0:
             return count
-        shutil.copyfile(
-            file, folder / f"{count}-{file.parent.name}-{file.name}"
-        )  # others may have the rest of the name
+        name = f"{count}-{file.parent.name}-{file.name}"  # others may have the rest of it
+        shutil.copyfile(file, folder / name)
     return len(images)
 
 

@@ -29,7 +29,7 @@ from serve_client import RestServer, restore_bytes
 
 from tfar import backend
 from tfar.cli import exit_code
-from tfar.commands.arguments import add_preset, duration, positive
+from tfar.commands.arguments import add_preset, positive, positive_number
 from tfar.errors import TfarError
 from tfar.storage import write_atomically
 
@@ -177,7 +177,7 @@ def run(options):
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_preset(parser)
-    parser.add_argument("--minutes", type=duration, default=60.0, metavar="N", help="(%(default)g)")
+    parser.add_argument("--minutes", type=positive_number, default=60.0, metavar="N", help="(%(default)g)")
     parser.add_argument("--output", default="soak", metavar="NAME", help="of NAME.csv and NAME.png (%(default)s)")
     parser.add_argument("--photos", default="demo", metavar="FOLDER", help="default: photographs of scikit-image")
     parser.add_argument(

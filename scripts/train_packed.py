@@ -243,10 +243,10 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    from tfar.commands.arguments import duration
+    from tfar.commands.arguments import positive_number
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=duration, required=True, help="of this call, all in all")
+    parser.add_argument("--minutes", type=positive_number, required=True, help="of this call, all in all")
     parser.add_argument("--out", required=True, metavar="FOLDER")
     parser.add_argument("--state", metavar="FOLDER", help="the --out of an earlier call, to go on from")
     parser.add_argument(

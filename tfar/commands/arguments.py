@@ -170,11 +170,6 @@ def port(text: str) -> int:
 
 
 def positive_number(text: str) -> float:
-    """A number above 0, and not infinite."""
-    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
-
-
-def duration(text: str) -> float:
     """A number above 0 that is finite."""
     return _number(text, lambda value: 0 < value < math.inf, "a finite number above 0")
 

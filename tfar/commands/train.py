@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfar import backend
-from tfar.commands.arguments import add_precision, duration
+from tfar.commands.arguments import add_precision, positive_number
 from tfar.errors import TfarError
 from tfar.recipes import RegionAware
 from tfar.terminal import print_tables
@@ -57,7 +57,9 @@ def add_training_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--strategy", default="auto", help="auto (default), one, mirrored or multiworker")
     parser.add_argument("--run", metavar="FOLDER", help="the run folder (default: a new one in runs/)")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was interrupted")
-    parser.add_argument("--minutes", type=duration, help="stop each training after the epoch in which this time passed")
+    parser.add_argument(
+        "--minutes", type=positive_number, help="stop each training after the epoch in which this time passed"
+    )
     parser.add_argument(
         "--on-nan",
         choices=["stop", "rollback"],
