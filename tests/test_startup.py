@@ -76,7 +76,33 @@ def test_threads_that_start_at_the_same_time_leave_stderr_as_it_was():
     assert os.path.samestat(os.fstat(2), before)
 
 
-def test_a_program_whose_stderr_is_closed_starts():
-    code = "from tfar import backend\nwith backend.starting(): print('started')"
+def test_a_stderr_that_is_closed_in_python(monkeypatch):
+    with open(os.devnull, "w") as closed:
+        monkeypatch.setattr("sys.stderr", closed)
+    before = os.fstat(2)
+    for _ in range(2):
+        with backend.starting():
+            pass
+    assert os.path.samestat(os.fstat(2), before)
+
+
+QUIETLY = """
+from tfar import backend
+with backend.starting():
+    print("started")
+"""
+WITH_BARS = """
+import os
+from tfar import cli, terminal
+def run(_):
+    terminal.print_error("not seen")
+    with terminal.bar(1, "started"):
+        print("started" if os.path.samestat(os.fstat(2), os.stat(os.devnull)) else "stderr is another file")
+cli.exit_code(run, None)
+"""
+
+
+@pytest.mark.parametrize("code", [QUIETLY, WITH_BARS], ids=["quietly", "with bars"])
+def test_a_program_whose_stderr_is_closed_starts(code):
     done = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code], stdout=subprocess.PIPE)
     assert (done.returncode, done.stdout) == (0, b"started\n")

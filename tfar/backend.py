@@ -21,7 +21,8 @@ class _Silence:
         with self._lock:
             self._inside += 1
             if self._inside == 1 and sys.stderr:
-                sys.stderr.flush()
+                with contextlib.suppress(OSError, ValueError):  # the second: it was closed in Python
+                    sys.stderr.flush()
                 with contextlib.suppress(OSError):
                     self._stderr = os.dup(2)
                     null = os.open(os.devnull, os.O_WRONLY)

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import os
 import signal
 import sys
 import warnings
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def exit_code(command, options: argparse.Namespace) -> int:
     """Run a command with its parsed options; what the user can mend becomes one line on stderr and the code 2."""
+    _open_stderr()
     warnings.showwarning = lambda message, *_, **__: print_error(f"tfar: warning: {message}")
     try:
         return command(options)
@@ -56,6 +58,16 @@ def exit_code(command, options: argparse.Namespace) -> int:
     except OSError as error:
         print_error(f"tfar: {error.filename or 'error'}: {error.strerror or error}")
         return 2
+
+
+def _open_stderr():
+    """Let a stderr that is closed lead nowhere, or the next file would take its number and get what libraries print."""
+    if sys.stderr is None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 2:
+            os.dup2(null, 2)
+            os.close(null)
+        sys.stderr = open(2, "w", errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:
