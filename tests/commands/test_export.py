@@ -73,6 +73,12 @@ def test_a_network_in_a_folder_whose_name_is_no_text(tmp_path, single_file):
     told.encode()
 
 
+def test_a_saved_model_in_a_folder_whose_name_is_no_text(refused, single_file, tmp_path):
+    line = refused("export", tmp_path / os.fsdecode(b"caf\xe9"), "--preset", single_file)
+    assert line.startswith(f"tfar: {tmp_path}/caf\\udce9: TensorFlow writes no SavedModel into a folder whose")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_versions_of_a_saved_model_lie_beside_each_other(run, refused, single_file, tmp_path):
     target = tmp_path / "out"
     for version, limit in ((3, "0.001"), (12, "1")):
@@ -136,7 +142,7 @@ def test_an_option_of_a_format_that_is_left_out(refused, single_file, tmp_path, 
 
 def test_a_tile_that_an_app_cannot_have_is_found_before_anything_is_written(refused, tmp_path):
     command = ("export", tmp_path / "out", "--preset", "tiny", "--io", "app", "--tile", 100)
-    assert "takes tiles of multiples of 8 pixels, not of 100" in refused(*command)
+    assert refused(*command) == "tfar: tiny takes tiles of multiples of 8 pixels, not of 100"
     assert not (tmp_path / "out").exists()
 
 

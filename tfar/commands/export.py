@@ -128,7 +128,7 @@ def _write(options: argparse.Namespace, targets: dict[str, Path]):
     if output not in model.output:
         raise TfarError(f"{options.preset} is a single network and has no layer {output!r}")
     if options.io == "app" and "tflite" in targets:
-        check_app_tile(model, options.tile or APP_TILE)
+        check_app_tile(model, options.tile or APP_TILE, name=options.preset)
     with tempfile.TemporaryDirectory() as temporary:
         served = targets.get("saved-model", Path(temporary, "saved_model"))
         limit = options.max_megapixels or MEGAPIXELS
@@ -202,6 +202,14 @@ def _check_versions(folder: Path, version: int | None):
         raise TfarError(f"{folder}: is a SavedModel without versions; export those into another folder")
 
 
+def _check_name(folder: str):
+    """Raise for a folder into which TensorFlow can write no SavedModel."""
+    try:
+        folder.encode()
+    except UnicodeEncodeError as error:
+        raise TfarError(f"{folder}: TensorFlow writes no SavedModel into a folder whose name is not UTF-8") from error
+
+
 def _check(options: argparse.Namespace, written: list[Path]):
     """Raise for an option of a format that is not asked for, and for files that must not be replaced."""
     for name, formats in OPTIONS_OF.items():
@@ -215,6 +223,8 @@ def _check(options: argparse.Namespace, written: list[Path]):
         check_tile(options.tile)
     if "onnx" in options.format:
         check_installed()
+    if "saved-model" in options.format:
+        _check_name(options.output)
     for path in written:
         if path.exists() and not options.overwrite:
             raise TfarError(f"{path}: is there already; --overwrite replaces it")

@@ -55,11 +55,14 @@ def mobile_gpu_form(network: keras.Model, side: int) -> keras.Model:
     return form
 
 
-def check_tile(network: keras.Model, side: int):
-    """Raise :class:`tfar.errors.TfarError` where ``side`` is no multiple of the coarsest cell of a network."""
+def check_tile(network: keras.Model, side: int, *, name: str = "the network"):
+    """Raise :class:`tfar.errors.TfarError` where ``side`` is no multiple of the coarsest cell of a network.
+
+    ``name`` is what the message calls it.
+    """
     for layer in network._flatten_layers():
         if isinstance(layer, ReflectToMultiple) and side % layer.multiple:
-            raise TfarError(f"{network.name} takes tiles of multiples of {layer.multiple} pixels, not of {side}")
+            raise TfarError(f"{name} takes tiles of multiples of {layer.multiple} pixels, not of {side}")
 
 
 def _copy(layer: layers.Layer) -> layers.Layer:
