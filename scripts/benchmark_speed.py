@@ -25,6 +25,7 @@ LiteRT in float32 on one core. Linux only.
 import argparse
 import csv
 import importlib.util
+import io
 import json
 import os
 import re
@@ -41,6 +42,7 @@ from tfar.cli import exit_code
 from tfar.commands.arguments import positive, quality
 from tfar.errors import TfarError, last_line
 from tfar.recipes import LAYERS
+from tfar.storage import write_text
 
 KINDS = ("keras", "keras bfloat16", "litert", "litert 8-bit", "onnxruntime", "openvino", "pytorch")
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "pytorch": "torch"}
@@ -105,8 +107,9 @@ def run(options):
                         max(int(np.abs(np.int16(a) - b).max()) for a, b in zip(restored, expected)),
                     )
     if options.csv:
-        with open(options.csv, "w", newline="", encoding="utf-8") as csv_file:
-            csv.writer(csv_file, lineterminator="\n").writerows([columns, *rows])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        write_text(options.csv, text.getvalue())
     return 0
 
 
@@ -187,7 +190,7 @@ def by_tfar(preset: str, kind: str):
 
 def onnx_file(images: Path, preset: str) -> Path:
     name, layer = named(preset)
-    return images.with_name(f"{presets.title(presets.model_file(name))}-{layer}.onnx")
+    return images.with_name(f"{presets.digest(presets.model_file(name))}-{layer}.onnx")
 
 
 def export(preset: str, file: Path):

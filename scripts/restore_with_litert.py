@@ -21,6 +21,10 @@ LARGEST = 512  # side of the tiles of files that take images of any size; a mult
 ORIENTATION = 0x0112  # in EXIF
 
 
+class OverlapError(ValueError):
+    """An overlap that the tiles cannot have."""
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL.tflite")
@@ -38,7 +42,10 @@ def main():
     network = Interpreter(options.model, num_threads=options.threads).get_signature_runner("serving_default")
     picture = Image.open(options.picture)
     given = np.asarray(picture.convert("RGB"))  # as it is stored: turned, it would no longer lie on its JPEG's grid
-    restored = restore(network, given, strength=options.strength, overlap=options.overlap, seed=options.seed)
+    try:
+        restored = restore(network, given, strength=options.strength, overlap=options.overlap, seed=options.seed)
+    except OverlapError as error:
+        parser.error(str(error))
     if picture.mode == "L":
         restored = np.uint8(np.round(restored.mean(axis=-1)))
     result = Image.fromarray(restored)
@@ -62,7 +69,7 @@ def restore(network, image, *, strength=1.0, overlap=OVERLAP, seed=0):
     fixed = network.get_input_details()["image"]["shape_signature"][1]  # -1 where the file takes images of any size
     side = LARGEST if fixed < 0 else int(fixed)
     if overlap < 0 or overlap % GRID or side - 2 * overlap < GRID:
-        raise ValueError(f"the overlap must be a multiple of {GRID} and less than half of {side} pixels: {overlap}")
+        raise OverlapError(f"the overlap must be a multiple of {GRID} and less than half of {side} pixels: {overlap}")
     height, width = image.shape[:2]
     noise = np.random.default_rng(seed).standard_normal((-(-height // 2), -(-width // 2), 1), dtype=np.float32)
     restored = np.empty_like(image)
@@ -104,7 +111,7 @@ def compute(network, tile, noise, strength):
         return np.uint8(np.clip(network(**given)["restored"][0] * np.float32(255), 0, 255))
     given = {"image": tile[None]} | ({"noise": noise[None]} if "noise" in inputs else {})
     change = np.float32(network(**given)["restored"][0]) - tile
-    return np.uint8(np.round(tile + np.float32(strength) * change))
+    return np.uint8(np.clip(np.round(tile + np.float32(strength) * change), 0, 255))
 
 
 def metadata(file):

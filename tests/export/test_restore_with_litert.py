@@ -83,6 +83,32 @@ def test_an_overlap_off_the_grid_or_too_wide(script, folder, overlap):
         script.restore(signature, PHOTO, overlap=overlap)
 
 
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [("--overlap=-64", "the overlap must be a multiple of 16"), ("--strength=2", "--strength is from 0 to 1, not 2")],
+)
+def test_options_without_a_sense_are_errors_of_one_line(script, monkeypatch, capsys, folder, tmp_path, option, error):
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    files = [folder / "tile.tflite", tmp_path / "photo.png", tmp_path / "restored.png"]
+    monkeypatch.setattr(sys, "argv", ["restore_with_litert.py", *map(str, files), option])
+    with pytest.raises(SystemExit, match="2"):
+        script.main()
+    assert error in capsys.readouterr().err.splitlines()[-1]
+    assert not files[-1].exists()
+
+
+def test_levels_beyond_the_range_are_cut(script):
+    class Network:
+        def get_input_details(self):
+            return {"image": {}}
+
+        def __call__(self, image):
+            return {"restored": image // 4 * 5}
+
+    tile = np.full((16, 16, 3), 200, np.uint8)
+    assert script.compute(Network(), tile, None, 2).min() == 255
+
+
 def test_the_script_needs_neither_the_package_nor_tensorflow(folder, tmp_path):
     """A gray file that is to be shown turned."""
     photo = Image.fromarray(PHOTO).convert("L")
