@@ -26,7 +26,7 @@ from tfar import __version__, backend
 from tfar.cli import exit_code
 from tfar.commands.arguments import positive, positive_number, share
 from tfar.errors import ImageError, TfarError
-from tfar.images.read import Picture, read_image, read_pictures
+from tfar.images.read import Picture, as_file, open_image, read_image, read_pictures
 from tfar.images.turns import as_stored, upright
 from tfar.images.write import write_pictures
 from tfar.restoration import files
@@ -34,6 +34,7 @@ from tfar.restoration.files import Job, Outcome
 from tfar.terminal import print_error
 
 START = 10.0  # seconds for the server to take a connection
+LONGEST = 2e6  # seconds: sockets count up to 2**31 milliseconds
 
 
 class RequestFailed(TfarError):
@@ -156,7 +157,7 @@ class GrpcServer:
 
 def connect(options) -> RestServer | GrpcServer:
     kind, address = (GrpcServer, options.grpc) if options.grpc else (RestServer, options.rest)
-    return kind(address, options.model_name, options.model_version, options.timeout)
+    return kind(address, options.model_name, options.model_version, min(options.timeout, LONGEST))
 
 
 def restore(server, contents: Sequence[bytes], dials: dict[str, float]) -> list[Picture | str]:
@@ -193,9 +194,16 @@ def _by_pixels(server, content: bytes, dials: dict[str, float]) -> Picture | str
 def _restored_picture(restored: bytes, content: bytes) -> Picture | str:
     """The picture of a restored PNG file, with what the file that it was made of says."""
     try:
+        if _has_inks_and_profile(content):
+            return "CMYK with a color profile, which the server does not use; with --strength the pixels are sent"
         return _with_pixels(read_pictures(content)[0], read_image(restored))
     except ImageError as error:
         return _reason(error)
+
+
+def _has_inks_and_profile(content: bytes) -> bool:
+    with as_file(content) as file, open_image(file) as image:
+        return image.mode == "CMYK" and bool(image.info.get("icc_profile"))
 
 
 def _with_pixels(picture: Picture, restored: np.ndarray) -> Picture:
@@ -253,7 +261,7 @@ def _notes(picture: Picture) -> tuple[str, ...]:
     """What of a file its result does not hold."""
     frames = (f"{picture.frames} frames or pages, of which the first is taken",) if picture.frames > 1 else ()
     bits = (f"{picture.bits} bits a channel, restored to 8",) if picture.bits > 8 else ()
-    return frames + bits
+    return picture.notes + frames + bits
 
 
 def _failed(job: Job, reason: str) -> Outcome:
@@ -296,7 +304,13 @@ def arguments() -> argparse.ArgumentParser:
     add_server(parser)
     parser.add_argument("--strength", type=share, metavar="0..1", help="from the input to the result")
     parser.add_argument("--texture", type=share, metavar="0..1", help="of presets with layers, which need it for dials")
-    parser.add_argument("--batch", type=positive, default=4, metavar="N", help="files in a request (%(default)s)")
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        default=4,
+        metavar="N",
+        help="files in a request (%(default)s); docs/serving/batching.config allows 64",
+    )
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="requests at a time, and one more (1)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave out inputs whose outputs exist")

@@ -213,7 +213,11 @@ def serving(folder, *, name: str = "tfar", port: int = 0, rest_port: int = 0, at
     except RuntimeError as error:
         raise TfarError(f"localhost:{port}: cannot be served (is the port taken?)") from error
     handler = type("Handler", (Handler,), {"model": model})
-    with http.server.ThreadingHTTPServer(("localhost", rest_port), handler) as rest:
+    try:
+        rest_server = http.server.ThreadingHTTPServer(("localhost", rest_port), handler)
+    except OSError as error:
+        raise TfarError(f"localhost:{rest_port}: cannot be served ({error.strerror})") from error
+    with rest_server as rest:
         server.start()
         threading.Thread(target=rest.serve_forever, daemon=True).start()
         try:

@@ -1,6 +1,7 @@
 """The files of docs/serving: what TF Serving, Docker Compose and Kubernetes read. None of them was run here."""
 
 import pytest
+import serve_client
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from helpers import ROOT
 
@@ -54,6 +55,8 @@ def test_images_of_several_sizes_never_share_a_batch():
     assert found.enable_large_batch_splitting.value
     assert not found.pad_variable_length_inputs
     assert found.max_enqueued_batches.value >= found.max_batch_size.value > 1
+    help = " ".join(serve_client.arguments().format_help().split())
+    assert f"docs/serving/batching.config allows {found.max_batch_size.value}" in help
 
 
 def test_compose():

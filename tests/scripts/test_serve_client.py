@@ -96,6 +96,19 @@ def test_what_a_result_does_not_hold_is_said(client, addresses, tmp_path):
     assert any(line.endswith("deep.png  (16 bits a channel, restored to 8)") for line in out)
 
 
+def test_the_server_does_not_use_the_profile_of_cmyk(client, addresses, tmp_path, fused_model):
+    for name, options in (("plain", {}), ("profiled", {"icc_profile": PROFILE})):
+        Image.fromarray(PHOTO).convert("CMYK").save(tmp_path / f"{name}.jpg", quality=20, **options)
+    files, where = (tmp_path / "plain.jpg", tmp_path / "profiled.jpg"), addresses["grpc"]
+    code, [told], [line] = client(*files, tmp_path / "out", *where)
+    assert code == 2 and told.endswith("(CMYK without a usable profile, converted to RGB by the plain formula)")
+    assert line.startswith(f"tfar: {files[1]}: CMYK with a color profile, which the server does not use")
+    plain, profiled = (Restorer(fused_model)(read_pictures(file)[0].pixels) for file in files)
+    assert abs(np.float32(stored(tmp_path / "out" / "plain.png")) - plain).mean() < 1  # the formula rounds another way
+    assert client(files[1], tmp_path / "out" / "profiled.png", *where, "--strength=1", "--texture=1")[0] == 0
+    assert largest_difference(stored(tmp_path / "out" / "profiled.png"), profiled) <= 1
+
+
 def test_dials(client, address, photos, tmp_path, fused_model):
     file = photos / "color.jpg"
     for dials in ({"texture": 0.0}, {"texture": 0.25, "strength": 0.5}):
@@ -182,8 +195,9 @@ def test_no_such_model_ends_the_run(client, address, photos, tmp_path, options, 
     assert not (tmp_path / "out").exists()
 
 
-def test_the_version_that_is_served_may_be_named(client, address, photos, tmp_path):
-    assert client(photos / "color.jpg", tmp_path / "out.png", *address, "--model-version", "3")[0] == 0
+@pytest.mark.parametrize("option", ["--model-version=3", "--timeout=1e12"])
+def test_the_version_that_is_served_and_any_time(client, address, photos, tmp_path, option):
+    assert client(photos / "color.jpg", tmp_path / "out.png", *address, option)[0] == 0
 
 
 @pytest.mark.parametrize("kind", ["rest", "grpc"])

@@ -159,9 +159,10 @@ def test_the_examples_of_the_documentation(ask, tmp_path):
         assert ask({"instances": [1.0, 5.0]}, "/v1/models/half:predict", base)[0] == 404
 
 
-def test_a_port_that_is_taken(addresses, served):
-    port = int(addresses["grpc"][1].split(":")[1])
-    with pytest.raises(TfarError, match=f"localhost:{port}: cannot be served"), serving(served, port=port):
+@pytest.mark.parametrize(("kind", "name"), [("grpc", "port"), ("rest", "rest_port")])
+def test_a_port_that_is_taken(addresses, served, kind, name):
+    port = int(addresses[kind][1].split(":")[-1])
+    with pytest.raises(TfarError, match=f"localhost:{port}: cannot be served"), serving(served, **{name: port}):
         pass
 
 
