@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, ImageSequence, Unidentified
 from tfar.errors import ImageError, first_line
 from tfar.images.depth import PHOTOMETRIC, WHITE_IS_ZERO, channel_bits, check_range, deep_opacity, scale_transparency
 from tfar.images.metadata import Metadata, metadata_of, take_over_raw_xmp, tiff_tag
-from tfar.images.segments import first_scan, lacks_scans
+from tfar.images.segments import EOI, first_scan, lacks_scans
 from tfar.images.turns import upright
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000", "QOI", "HEIF")
@@ -26,7 +26,7 @@ EXTENSIONS = tuple(
 )
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 MAX_MEGAPIXELS = 250
-EOI = b"\xff\xd9"  # marker of JPEG: end of image
+END = bytes([0xFF, EOI])  # of the image in a JPEG
 CUT_SHORT = "cut short; taken as far as it decodes"  # notes of a picture
 DROPPED = "unreadable metadata dropped"
 EMPTY_EXIF = 20  # bytes of EXIF that says nothing
@@ -256,7 +256,7 @@ def _pictures(file: BinaryIO, frames: str, partial: bool, max_megapixels: float)
             if not partial:
                 raise ImageError("cut short, its data end early", "--partial restores what is there")
             notes.append(CUT_SHORT)
-            image = open_image(io.BytesIO(data + EOI))
+            image = open_image(io.BytesIO(data + END))
     pictures: list[Picture] = []
     held = 0.0  # megapixels
     for frame in ImageSequence.Iterator(image) if frames == "all" else [image]:
@@ -282,10 +282,10 @@ def _ends_early(data: bytes) -> bool:
     A decoder fills up what is missing and does not tell. So bits are put in before the end of the image: a decoder that
     has all its blocks skips them, another one takes them for the blocks that it misses.
     """
-    end = data.find(EOI, first_scan(data))
+    end = data.find(END, first_scan(data))
     if end < 0 or lacks_scans(data):
         return True
-    return _digest(data[: end + 2]) != _digest(data[:end] + b"\x55\xaa\x33" * 100 + EOI)
+    return _digest(data[: end + 2]) != _digest(data[:end] + b"\x55\xaa\x33" * 100 + END)
 
 
 def _digest(data: bytes) -> int:
