@@ -13,7 +13,7 @@ import numpy as np
 from PIL import JpegImagePlugin
 
 from tfar import pixels
-from tfar.images.read import EOI, open_image
+from tfar.images.read import END, open_image
 from tfar.images.turns import as_stored, upright
 from tfar.quantization import BLOCK, dct_basis, holds_luma
 
@@ -43,7 +43,7 @@ def coded_planes(data: bytes, orientation: int = 1) -> CodedPlanes | None:
     Returns:
         None when the file is not one of luma and chroma with full luma (no JPEG, CMYK, RGB).
     """
-    with open_image(io.BytesIO(data + EOI)) as image:  # an end for a file that was cut short
+    with open_image(io.BytesIO(data + END)) as image:  # an end for a file that was cut short
         if not isinstance(image, JpegImagePlugin.JpegImageFile) or not holds_luma(image):
             return None
         sampling = [layer[1:3] for layer in image.layer]
