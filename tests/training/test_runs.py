@@ -282,9 +282,16 @@ def test_a_run_of_the_first_version_is_still_that_of_its_recipe(tmp_path):
     network = [f"generator.options={json.dumps(THREE_SCALES)}", "optimizer.weight_decay=0"]
     data = ["data.source=photos", "data.drawn=0", "data.aligned=0.7"]
     assert run.recipe == override(RECIPES["general"].base, [*network, *data, f"phases={json.dumps(phases)}"])
-    stored = presets.load("general").get_layer("edge_cnn")
-    weights = [[(w.path.split("/")[-2:], w.shape) for w in m.weights] for m in (build(run.recipe.generator), stored)]
-    assert weights[0] == weights[1]
+    same, of_preset = (
+        override(run.recipe, [f"generator.options.blocks={blocks}"]) for blocks in ("[1,1,2,1,1]", "[2,1,2,1,2]")
+    )
+    assert weights_of(build(run.recipe.generator)) == weights_of(build(same.generator))
+    assert weights_of(build(of_preset.generator)) == weights_of(presets.load("general").get_layer("edge_cnn"))
+
+
+def weights_of(network):
+    """The layer, name and shape of each weight."""
+    return [(weight.path.split("/")[-2:], weight.shape) for weight in network.weights]
 
 
 def test_folder_without_recipe_cannot_be_resumed(tmp_path):
