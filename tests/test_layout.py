@@ -20,7 +20,7 @@ STOREYS = (  # from the roof down; rooms of one storey do not know each other
     {"jpeg"},
     {"models", "traces", "images"},
     {"recipes", "storage"},
-    {"pixels", "quantization", "errors", "backend", "terminal"},
+    {"pixels", "quantization", "errors", "backend", "terminal", "machine"},
 )
 
 

@@ -12,6 +12,7 @@ from helpers import NOISE_GENERATOR, SCALES, TINY, largest_difference, perturb
 from tfar import presets
 from tfar.errors import CheckpointError, TfarError
 from tfar.export import tflite
+from tfar.machine import cores
 from tfar.models.argan import unet_generator
 from tfar.models.galteri import galteri_generator
 from tfar.models.one_to_many import proposal_network
@@ -311,4 +312,4 @@ def test_the_presets_can_be_named(monkeypatch, fused_file, cached, noise):
 @pytest.mark.parametrize(("said", "threads"), [("1", 1), ("3", 3), ("", None), ("4,2", None), ("0", None)])
 def test_litert_takes_the_threads_that_schedulers_name(monkeypatch, said, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", said)
-    assert engines._threads() == (threads or engines.cores())
+    assert engines._threads() == (threads or cores())

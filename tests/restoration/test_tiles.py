@@ -5,7 +5,7 @@ import pytest
 
 from tfar.data.patches import draw_noise
 from tfar.restoration import tiles
-from tfar.restoration.tiles import ALIGN, MARGIN, SMALLEST, Noise, cut, free_memory, side_that_fits, turned, turned_back
+from tfar.restoration.tiles import ALIGN, MARGIN, SMALLEST, Noise, cut, side_that_fits, turned, turned_back
 
 
 @pytest.mark.parametrize("side", [SMALLEST, 364, 512, 704])
@@ -79,15 +79,3 @@ def test_tiles_take_half_of_the_free_memory_and_no_more_than_they_may(monkeypatc
     assert side_that_fits(1000, 1000 * 500**2) == 448
     assert side_that_fits(1, 10**12) == tiles.LARGEST
     assert side_that_fits(10**6, 10**12) == SMALLEST
-
-
-def test_the_limit_of_a_control_group_counts(monkeypatch, tmp_path):
-    monkeypatch.setattr(tiles, "CONTROL_GROUP", tmp_path)
-    machine = free_memory()
-    assert machine > 10**8
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 300\nactive_file 100\n")
-    assert abs(free_memory() - machine) < machine / 2
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert free_memory() == 600

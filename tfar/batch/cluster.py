@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import ray
 import ray.data
@@ -28,7 +27,7 @@ from tfar.batch.plan import part_names, read_parts, write_plan
 from tfar.batch.report import BAD, STOPPED, Report
 from tfar.batch.worker import Settings, Worker
 from tfar.errors import TfarError, first_line
-from tfar.restoration import engines
+from tfar.machine import cores, free_memory
 from tfar.terminal import bar
 
 PARCEL = 8  # pictures that a worker takes at a time
@@ -186,7 +185,7 @@ def _ray(machines: Machines) -> Iterator[None]:
     address = machines.address or os.environ.get("RAY_ADDRESS")
     here: dict[str, Any] = {"address": address}
     if not address:
-        cpus = 1 + machines.cpus * (machines.workers or _fitting(machines, engines.cores(), _free_memory()))
+        cpus = 1 + machines.cpus * (machines.workers or _fitting(machines, cores(), free_memory()))
         here = {"address": "local", "num_cpus": cpus, "object_store_memory": STORE, "include_dashboard": False}
     try:
         with backend.starting():
@@ -217,10 +216,6 @@ def _fitting(machines: Machines, cpus: float, memory: float, gpus: float = 0) ->
     if machines.gpus:
         fitting.append(gpus // machines.gpus)
     return max(int(min(fitting)), 1)
-
-
-def _free_memory() -> int:
-    return psutil.virtual_memory().available
 
 
 def _workers(machines: Machines) -> int:

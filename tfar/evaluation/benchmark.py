@@ -30,6 +30,7 @@ from tfar.evaluation.codecs import CODECS
 from tfar.evaluation.contestants import Contestant, check_names
 from tfar.evaluation.results import BASELINE, OUTSIDE, Row
 from tfar.images.read import image_files, read_image
+from tfar.machine import cores
 from tfar.metrics.catalogue import DEFAULT_METRICS, Metric, choose, score
 from tfar.restoration.consistency import share_outside_interval
 from tfar.restoration.restorer import layer_restorers
@@ -170,7 +171,7 @@ def evaluate(
     check_names(labels[1:])
     scorer = _Scorer([_unrestored, *contestants], metrics, cache)
     rows, failures = [], []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         for scored, failed in track(pool.map(scorer, jobs), len(jobs), "images"):
             rows += scored
             failures += failed

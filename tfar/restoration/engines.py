@@ -24,6 +24,7 @@ import psutil
 from tfar import backend, presets
 from tfar.errors import ProcessError, TfarError, first_line
 from tfar.export.tflite import LAYER_OUTPUTS
+from tfar.machine import cores
 from tfar.restoration.converted import network_file, run_module
 from tfar.storage import write_text
 
@@ -269,11 +270,6 @@ def _threads() -> int:
     """As many as there are cores, or what OMP_NUM_THREADS says, as schedulers of clusters do."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     return int(said) if said.isdecimal() and int(said) else cores()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _has_litert() -> bool:

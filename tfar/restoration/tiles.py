@@ -6,16 +6,15 @@ as they do in the whole image. It begins and ends where the image does, or :data
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import psutil
+
+from tfar.machine import free_memory
 
 ALIGN = 64  # pixels: a multiple of the JPEG's block and of the stride of every network
 MARGIN = 64  # pixels around it on which what is kept may depend; see docs/restore.md for what lies beyond
 SMALLEST = 2 * MARGIN + 3 * ALIGN  # side of the smallest tile; of a smaller one the step would be `ALIGN` at most sizes
 LARGEST = 1536  # larger tiles have little less margin in proportion
-CONTROL_GROUP = Path("/sys/fs/cgroup")  # of Linux, version 2; in a container its own
 
 
 @dataclass(frozen=True)
@@ -121,18 +120,3 @@ def side_that_fits(pixel_bytes: int, most: int) -> int:
     """
     side = int((min(free_memory() // 2, most) / pixel_bytes) ** 0.5) // ALIGN * ALIGN
     return min(max(side, SMALLEST), LARGEST)
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: of the machine, and of its control group where that has a limit.
-
-    Pages of files that were not used lately count as free: the system gives them up for whoever asks.
-    """
-    free = psutil.virtual_memory().available
-    try:
-        names = ("memory.max", "memory.current", "memory.stat")
-        limit, taken, stat = ((CONTROL_GROUP / name).read_text().strip() for name in names)
-    except OSError:
-        return free
-    given_up = int(dict(line.split() for line in stat.splitlines())["inactive_file"])
-    return free if limit == "max" else min(free, max(int(limit) - int(taken) + given_up, 0))
