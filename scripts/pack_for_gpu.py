@@ -23,7 +23,7 @@ from train_packed import HELD_OUT, TRAINING
 from tfar import backend
 from tfar.cli import exit_code
 from tfar.errors import TfarError
-from tfar.storage import write_atomically
+from tfar.storage import write_atomically, write_text
 
 KERAS = (  # and what it needs, but for NumPy, which PyTorch brings
     "keras",
@@ -119,7 +119,7 @@ def fill(folder: Path, trainer, arguments):
         recipe = recipes.override(recipe, ["features.weights=features.weights.h5"])
         [vgg] = (layer for layer in trainer.features.layers if layer.weights)
         vgg.save_weights(folder / "features.weights.h5")
-    (folder / "recipe.json").write_text(recipes.to_json(recipe))
+    write_text(folder / "recipe.json", recipes.to_json(recipe))
     training, held_out = copy_images(arguments.data, folder, arguments.megabytes * MEGABYTE - size(folder), recipe)
     if not (training and held_out):
         raise TfarError(

@@ -30,7 +30,7 @@ WARM_UP = 0.03  # share of the time during which the rate rises
 def packed_recipe():
     from tfar import recipes
 
-    return recipes.from_json(recipes.Recipe, Path("recipe.json").read_text())
+    return recipes.from_json(recipes.Recipe, Path("recipe.json").read_text(encoding="utf-8"))
 
 
 def photographs(folder: str, recipe):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tfar.models import build
 from tfar.models.galteri import galteri_generator
 from tfar.models.region_aware import RECIPES, THREE_SCALES, edge_cnn, region_aware, texture_generator
 from tfar.recipes import Data, Features, Network, Optimizer, Phase, override, to_json
-from tfar.storage import load_weights
+from tfar.storage import load_weights, write_text
 from tfar.training.callbacks import StopOnNonFinite
 from tfar.training.distribution import choose_strategy
 from tfar.training.region_aware import RegionAwareRun, open_run
@@ -280,7 +281,7 @@ def test_a_run_of_the_first_version_is_still_that_of_its_recipe(tmp_path):
     phase = {"terms": {"relative_mse": 1.0, "edge": 0.1}, "learning_rate": 2e-3}
     phases = [phase | {"epochs": 60, "warmup": 200}, phase | {"epochs": 15, "decay": "cosine"}]
     network = [f"generator.options={json.dumps(THREE_SCALES)}", "optimizer.weight_decay=0"]
-    data = ["data.source=photos", "data.drawn=0", "data.aligned=0.7"]
+    data = ["data.source=photos", "data.gray=0.3", "data.drawn=0", "data.aligned=0.7"]
     assert run.recipe == override(RECIPES["general"].base, [*network, *data, f"phases={json.dumps(phases)}"])
     same, of_preset = (
         override(run.recipe, [f"generator.options.blocks={blocks}"]) for blocks in ("[1,1,2,1,1]", "[2,1,2,1,2]")
@@ -356,6 +357,31 @@ def test_a_deeper_network_starts_where_the_shallower_one_is():
     assert len(kept) == 2 * 5 and all("block" in name for name in kept)
     jpeg = np.random.default_rng(0).uniform(-1, 1, (1, 24, 20, 3)).astype("float32")
     np.testing.assert_allclose(deep(jpeg)["image"], shallow(jpeg)["image"], atol=1e-6)
+
+
+def test_a_recipe_is_read_where_another_encoding_is_usual(tmp_path):
+    recipe = override(plain_recipe(), ["data.source=/fotos/\u00e9t\u00e9"])
+    write_text(tmp_path / "recipe.json", to_json(recipe))
+    code = "import sys; from tfar.training.runs import Run; print(ascii(Run(sys.argv[1]).recipe.data.source))"
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], env=os.environ | ascii_only, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == ascii("/fotos/\u00e9t\u00e9"), done.stderr
+
+
+def test_layers_that_find_no_place_are_named():
+    deep, shallow = edge_cnn(**{**SCALES, "blocks": 7}), edge_cnn(**SCALES)
+    with pytest.warns(UserWarning, match="lacks, .* without them: bottom_block3_conv1, bottom_block3_conv2; "):
+        copy_matching_weights(deep, shallow)
+
+
+@pytest.mark.parametrize("part", ["edge_cnn", "texture_generator"])
+def test_the_recipe_general_goes_on_from_the_preset(part):
+    recipe = {"edge_cnn": RECIPES["general"].base, "texture_generator": RECIPES["general"].texture}[part]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert copy_matching_weights(presets.load("general"), build(recipe.generator)) == []
 
 
 def test_a_network_of_other_units_is_refused():

@@ -97,7 +97,7 @@ def network_of(name: str | Path) -> keras.Model:
 def open_run(folder: str | Path) -> Run | RegionAwareRun:
     """The run that a folder holds; raises :class:`CheckpointError` when it holds none."""
     try:
-        whole = "base" in json.loads(Path(folder, "recipe.json").read_text())
+        whole = "base" in json.loads(Path(folder, "recipe.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # of which a run says what it is
         whole = False
     return RegionAwareRun(folder) if whole else Run(folder)

@@ -11,7 +11,6 @@ tensorboard/         the same, with sample images: tensorboard --logdir RUN
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -24,6 +23,7 @@ from tfar import recipes
 from tfar.data.patches import PatchDataset, Patches, drawn_for, validation_batch
 from tfar.data.sources import load_split
 from tfar.errors import CheckpointError, NonFiniteLoss, RecipeError, first_line
+from tfar.machine import cores
 from tfar.models import build, channels
 from tfar.recipes import Data, Phase, Recipe
 from tfar.storage import load_weights, remove_parts, save_weights, write_atomically, write_text
@@ -75,10 +75,10 @@ class Run:
         generator = build(self.recipe.generator)
         check_terms(self.recipe, generator)
         build_discriminator(self.recipe, channels(generator))
-        if initial is not None:
-            copy_matching_weights(initial, generator)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they name is named again when the training starts
+            if initial is not None:
+                copy_matching_weights(initial, generator)
             build_features(self.recipe)
             load_split(data.source, data.validation, data.patch)
 
@@ -167,7 +167,7 @@ class Run:
             if keras.backend.backend() == "tensorflow":
                 data = {"x": batches(strategy, patches, done * steps, end * steps), "steps_per_epoch": steps}
             else:
-                data = {"x": PatchDataset(patches, done * steps, steps, workers=os.cpu_count())}
+                data = {"x": PatchDataset(patches, done * steps, steps, workers=cores())}
             try:
                 trainer.fit(
                     **data,
@@ -297,7 +297,7 @@ def recipe_of(folder: Path, kind: type, given=None):
             raise CheckpointError(f"{folder}: no recipe.json, so no run to resume")
         return given
     try:
-        stored = recipes.from_json(kind, file.read_text())
+        stored = recipes.from_json(kind, file.read_text(encoding="utf-8"))
     except RecipeError as error:
         if given is None:
             raise RecipeError(f"{file}: {error}") from error
@@ -330,7 +330,8 @@ def _slower(phase: Phase, factor: float) -> Phase:
 def copy_matching_weights(source: keras.Model, target: keras.Model) -> list[str]:
     """Copy the weights of layers that have the same name and shapes in both networks.
 
-    Of a fused region-aware network the part is taken that has the target's name, such as ``edge_cnn``.
+    Of a fused region-aware network the part is taken that has the target's name, such as ``edge_cnn``. A warning names
+    the layers of a network of the same kind that have no place in the target, which then does not do what that one did.
 
     Returns:
         The names of the target's layers that keep their weights.
@@ -340,7 +341,8 @@ def copy_matching_weights(source: keras.Model, target: keras.Model) -> list[str]
             one give networks with the other whose outputs are thousands of times too large.
     """
     parts = {layer.name: layer for layer in source.layers if isinstance(layer, keras.Model)}
-    sources = {layer.name: layer for layer in parts.get(target.name, source).layers}
+    source = parts.get(target.name, source)
+    sources = {layer.name: layer for layer in source.layers}
     for layer in target.layers:
         theirs, ours = _activation(sources.get(layer.name)), _activation(layer)
         if theirs and ours and theirs != ours:
@@ -356,6 +358,13 @@ def copy_matching_weights(source: keras.Model, target: keras.Model) -> list[str]
             kept.append(layer.name)
     if len(kept) == len(weighted):
         raise CheckpointError(f"no layer of {source.name} has the name and shapes of one of {target.name}'s")
+    left = [name for name, layer in sources.items() if layer.weights and name not in {w.name for w in weighted}]
+    if left and source.name == target.name:
+        warnings.warn(
+            f"the network to start from has layers that this recipe's lacks, and does worse without them: "
+            f"{', '.join(left)}; generator.options of its recipe.json keep them",
+            stacklevel=2,
+        )
     return kept
 
 
