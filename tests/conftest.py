@@ -27,7 +27,8 @@ def fused_model():
 @pytest.fixture(scope="session")
 def fused_file(fused_model, tmp_path_factory):
     """The same network in a ``.keras`` file."""
-    path = tmp_path_factory.mktemp("models") / "model.keras"
+    path = tmp_path_factory.mktemp("models") / "mine" / "model.keras"
+    path.parent.mkdir()
     fused_model.save(path)
     return path
 

@@ -88,7 +88,8 @@ def test_a_network_is_called_by_its_preset_its_run_or_its_file(shelf, tmp_path, 
     (tmp_path / "model.keras").touch()
     (tmp_path / "mine-1.5.keras").touch()
     for given, called in (("a", "a"), ("mine-1.5.keras", "mine-1.5"), (".", tmp_path.name)):
-        assert presets.title(presets.model_file(given)) == called
+        assert presets.title(given) == presets.title(presets.model_file(given)) == called
+    assert presets.title("runs/a/model.keras") == "a"
 
 
 def test_load_by_name_by_folder_and_by_file(shelf, fused_model, noise):

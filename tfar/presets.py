@@ -102,9 +102,12 @@ def digest(file: Path) -> str:
     return _digest(file.resolve(), file.stat().st_mtime_ns)
 
 
-def title(file: Path) -> str:
-    """What to call the network of a ``.keras`` file: its preset or run, whose file is ``model.keras``, or the file."""
-    return file.resolve().parent.name if file.name == "model.keras" else file.stem
+def title(network: str | Path) -> str:
+    """What to call a network by its place: its preset or run, or its ``.keras`` file unless that is ``model.keras``."""
+    path = Path(network)
+    if path.suffix != ".keras":
+        return path.resolve().name
+    return path.resolve().parent.name if path.name == "model.keras" else path.stem
 
 
 @functools.lru_cache(maxsize=16)

@@ -21,9 +21,9 @@ def test_evaluate_prints_a_table(run, photo, fused_file):
         "",
         "---",
         "JPEG",
-        "model base",
-        "model texture",
-        "model fused",
+        "mine base",
+        "mine texture",
+        "mine fused",
     ]
 
 
@@ -38,7 +38,7 @@ def test_evaluate_prints_what_is_gained_over_the_jpeg(run, photo, fused_file):
         "",
         "|  | QF 10 | QF 30 |",
     ]
-    assert [line.split("|")[1].strip() for line in out[-3:]] == ["model base", "model texture", "model fused"]
+    assert [line.split("|")[1].strip() for line in out[-3:]] == ["mine base", "mine texture", "mine fused"]
 
 
 def test_scores_are_kept_and_not_the_times(run, photo, luma_file, tmp_path):
@@ -84,7 +84,7 @@ def test_evaluate_writes_tables_and_a_report(run, photo, fused_file, luma_file, 
     assert {str(folder / name) for name in ("results.csv", "report.html")} <= set(out)
     assert (folder / "results.csv").read_text().count("\n") == 1 + 2 * 5
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/webp") > 8 and "mask of model fused" in page
+    assert page.count("data:image/webp") > 8 and "mask of mine fused" in page
 
 
 def test_a_report_on_a_folder_that_is_a_link_has_its_pictures(run, photo, luma_file, tmp_path):

@@ -31,11 +31,11 @@ def test_a_fused_network_gives_a_row_per_layer(fused_file, fused_model, noise):
     model = contestant(str(fused_file))
     image = noise(20, 17)
     restored = model.restore(image)
-    assert tuple(restored) == model.names == ("model base", "model texture", "model fused")
+    assert tuple(restored) == model.names == ("mine base", "mine texture", "mine fused")
     for layer, given in zip(("base", "texture", "fused"), restored.values()):
         assert np.abs(np.int16(given) - Restorer(fused_model, layer)(image)).max() <= 1
     [(name, mask)] = model.masks(image).items()
-    assert name == "model fused" and mask.shape == (20, 17) and set(np.unique(mask)) <= {0, 255}
+    assert name == "mine fused" and mask.shape == (20, 17) and set(np.unique(mask)) <= {0, 255}
 
 
 @pytest.mark.parametrize("name", ["noisy.keras", "served", "noisy.tflite"])

@@ -4,10 +4,9 @@ import argparse
 import itertools
 from pathlib import Path
 
-from tfar import backend
+from tfar import backend, presets
 from tfar.commands.arguments import Distinct, named, named_model, not_negative, positive, quality, refuse, share
 from tfar.errors import TfarError
-from tfar.presets import DEFAULT
 from tfar.storage import cache_folder
 from tfar.terminal import print_error, print_tables
 
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--preset",
         nargs="+",
-        default=[DEFAULT],
+        default=[presets.DEFAULT],
         metavar="MODEL",
         help="presets, run folders, .keras files, SavedModel folders (these are code, load none from strangers), "
         ".tflite files; NAME=PATH to call one NAME (default: %(default)s)",
@@ -189,7 +188,7 @@ def _evaluate_candidates(options) -> int:
     metrics = _metrics(options)
     from tfar.evaluation.benchmark import dataset
     from tfar.evaluation.candidates import score_folder
-    from tfar.evaluation.contestants import check_names, own_name
+    from tfar.evaluation.contestants import check_names
     from tfar.reports import tables
     from tfar.restoration.restorer import candidate_restorers
     from tfar.training.region_aware import network_of
@@ -199,7 +198,7 @@ def _evaluate_candidates(options) -> int:
     if options.candidates < 2:
         raise TfarError(f"at least two candidates are needed, got {options.candidates}")
     seeds = range(options.candidates)
-    given = [(name or own_name(path), path) for name, path in map(named_model, options.preset)]
+    given = [(name or presets.title(path), path) for name, path in map(named_model, options.preset)]
     check_names([name for name, _ in given])
     models = {name: candidate_restorers(network_of(path), seeds) for name, path in given}
     texts, failures = [], []

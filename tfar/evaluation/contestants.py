@@ -37,12 +37,6 @@ class Contestant:
     masks: Restore = lambda image: {}
 
 
-def own_name(path: str | Path) -> str:
-    """What a network is called by its place: as its preset, its run, or its ``.keras`` file without the extension."""
-    path = Path(path)
-    return path.stem if path.suffix == ".keras" else path.resolve().name
-
-
 def check_names(names: Sequence[str]):
     """Raise :class:`TfarError` when two models have the same name, or one has that of the JPEGs."""
     if len({BASELINE, *names}) <= len(names):
@@ -57,7 +51,7 @@ def contestant(name: str, label: str = "") -> Contestant:
 
     Args:
         name: of the preset, or the path.
-        label: what to call the model; by default :func:`own_name`, or the name of the export.
+        label: what to call the model; by default :func:`tfar.presets.title`, or the name of the export.
 
     Raises:
         CheckpointError: when there is no such model, or it cannot be read.
@@ -72,7 +66,7 @@ def contestant(name: str, label: str = "") -> Contestant:
         digest = sha256(*sorted([*path.rglob("recipe.json"), *path.rglob("best.weights.h5")]))
     else:
         digest = presets.digest(presets.model_file(name))
-    label = label or own_name(path)
+    label = label or presets.title(path)
     if main_output(model) == "image":
         restorer = Restorer(model)
         return Contestant((label,), digest, lambda image: {label: restorer(image)})
