@@ -8,7 +8,6 @@ same, because pixels are rounded and clipped.
 import io
 
 import numpy as np
-from keras import ops
 from PIL import Image, JpegImagePlugin
 
 from tfar import pixels
@@ -80,6 +79,8 @@ def block_dct(luma):
     Returns:
         ``(B, H/8, W/8, 8, 8)`` float32, vertical frequencies first, of the luma less 128.
     """
+    from keras import ops
+
     height, width = luma.shape[1:3]
     blocks = ops.reshape(ops.cast(luma, "float32") - 128.0, (-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK))
     blocks = ops.transpose(blocks, (0, 1, 3, 2, 4))
@@ -102,11 +103,15 @@ def interval_excess(jpeg, restored, table):
     Returns:
         ``(B, H/8, W/8, 8, 8)`` float32, in squared levels of 0-255; 0 inside the interval.
     """
+    from keras import ops
+
     table = ops.cast(table, "float32")[:, None, None]
     quantized = ops.round(block_dct(_luma_255(jpeg)) / table) * table
     return ops.relu(ops.square(block_dct(_luma_255(restored)) - quantized) - ops.square(table / 2.0))
 
 
 def _luma_255(image):
+    from keras import ops
+
     image = ops.cast(image, "float32")
     return pixels.to_255(pixels.to_luma(image) if image.shape[-1] == 3 else image)

@@ -134,6 +134,17 @@ def dct_basis() -> np.ndarray:
     return np.float32(basis)
 
 
+def as_blocks(plane: np.ndarray) -> np.ndarray:
+    """A plane ``(H, W)``, both multiples of 8, as blocks ``(H/8, W/8, 8, 8)``."""
+    height, width = plane.shape
+    return plane.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).swapaxes(1, 2)
+
+
+def dct(blocks: np.ndarray) -> np.ndarray:
+    """DCT of blocks ``(..., 8, 8)``, scaled as in JPEG files; vertical frequencies first."""
+    return dct_basis() @ blocks @ dct_basis().T
+
+
 @functools.cache
 def _standard_logarithms() -> np.ndarray:
     """Of the standard luma tables and their transposes: ``(100, 2, 8, 8)``."""

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from tfar.quantization import BLOCK, TABLES, dct_basis, known_luma_tables, nearest_quality
+from tfar.quantization import BLOCK, TABLES, as_blocks, dct, dct_basis, known_luma_tables, nearest_quality
 
 EVIDENCE = 50.0  # that a hypothesis must have; were coefficients independent, exp(-50) would bound its false alarms
 PER_BLOCK = 0.05  # that it must have in addition for each block that was searched, since they are not
@@ -332,11 +332,8 @@ def _coefficients(image: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
         tile = image[rows, columns][offset[0] :, offset[1] :]
         height, width = (side // BLOCK for side in tile.shape[:2])
         tile = tile[: height * BLOCK, : width * BLOCK]
-        luma, clipped = (
-            plane.reshape(height, BLOCK, width, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
-            for plane in (_luma(tile), _clipped(tile))
-        )
-        found.append(dct_basis() @ luma[~clipped.any(axis=(1, 2))] @ dct_basis().T)
+        luma, clipped = (as_blocks(plane).reshape(-1, BLOCK, BLOCK) for plane in (_luma(tile), _clipped(tile)))
+        found.append(dct(luma[~clipped.any(axis=(1, 2))]))
     return np.concatenate(found)
 
 

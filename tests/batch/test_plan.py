@@ -29,6 +29,12 @@ def test_names_that_clash_keep_their_extensions(tmp_path):
     }
 
 
+def test_names_clash_where_file_systems_tell_no_letters_apart(tmp_path):
+    names = ["A.jpg", "a.webp", "caf\u00e9.jpg", "cafe\u0301.webp", "SUB/b.jpg", "sub/b.webp"]
+    rows = planned([Entry(f"/x/{name}", name) for name in names], tmp_path)
+    assert {source[3:]: target for source, (target, _) in rows.items()} == {name: f"{name}.png" for name in names}
+
+
 def test_a_picture_is_planned_once_and_no_two_for_one_file(tmp_path):
     twice = Entry("/x/a.jpg", "a.jpg")
     rows = planned([twice, Entry("b", "", "is bad"), twice, Entry("/y/a.jpg", "a.jpg")], tmp_path, None)

@@ -56,7 +56,11 @@ def test_compare_neither_replaces_the_original_nor_computes_what_cannot_be_writt
     assert "photo.png is no folder" in refused("compare", photo, photo / "out.png")
 
 
-def test_compare_replaces_an_earlier_picture(run, photo, single_file, tmp_path):
+def test_compare_replaces_a_picture_only_when_told_to(run, refused, photo, single_file, tmp_path):
     target = save_image(tmp_path / "picture.png", PHOTO)
-    assert run("compare", photo, target, "--preset", single_file) == (0, [str(target)], [])
+    before = target.read_bytes()
+    problem = f"tfar: {target}: is there already; --overwrite replaces it"
+    assert refused("compare", photo, target, "--preset", single_file) == problem
+    assert target.read_bytes() == before
+    assert run("compare", photo, target, "--preset", single_file, "--overwrite") == (0, [str(target)], [])
     assert read(target).shape == (40 + LABEL_HEIGHT, 3 * 33, 3)

@@ -1,5 +1,7 @@
 import io
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -134,6 +136,23 @@ def test_candidates_of_a_jpeg_come_with_the_share_outside_its_intervals(run, noi
         shares.append(share)
     assert shares[0] != shares[1]
     assert out[2:] == [f"{source} -> {tmp_path}/out-candidates.{extension}"]
+
+
+CANDIDATES = """
+import sys
+from tfar import cli
+code = cli.main(sys.argv[1:])
+sys.exit(code or 10 * any(name in sys.modules for name in ("keras", "tensorflow")))
+"""
+
+
+def test_what_is_said_of_candidates_does_without_tensorflow(run, noise_file, tmp_path):
+    Image.fromarray(PHOTO).save(tmp_path / "a.jpg", quality=20)
+    options = ["--preset", noise_file, "--engine", "litert"]
+    assert run("restore", tmp_path / "a.jpg", tmp_path / "first.png", *options)[0] == 0  # the file for LiteRT is made
+    command = [sys.executable, "-c", CANDIDATES, "restore", tmp_path / "a.jpg", tmp_path / "out.png", *options]
+    done = subprocess.run([*map(str, command), "--candidates", "2"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "outside the JPEG's interval" in done.stdout
 
 
 def test_a_jpeg_without_a_whole_block_has_no_such_share(run, noise_file, tmp_path):

@@ -222,6 +222,35 @@ def test_a_jpeg_that_has_lost_nothing_is_stripped_without_losing_anything(restor
     assert change.max() == 0 if value == 1 else change.max() > 0
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_what_has_lost_nothing_is_stripped_in_place(restore, tmp_path, name):
+    options = {"quality": 98} if name == "a.jpg" else {}
+    source = save(tmp_path / name, exif=with_exif(Make="Camera"), icc_profile=SRGB, **options)
+    before = read_image(source)
+    code, [line], _ = restore(source, "--in-place")
+    assert code == 0 and "skipped" in line and b"Camera" in source.read_bytes()
+    code, [line], _ = restore(source, "--in-place", "--strip")
+    assert code == 0 and line.startswith(f"{source} -> {source}  (")
+    assert b"Camera" not in source.read_bytes() and metadata(source).profile == SRGB
+    np.testing.assert_array_equal(read_image(source), before)
+    bare = source.read_bytes()
+    code, [line], _ = restore(source, "--in-place", "--strip")
+    assert code == 0 and ("skipped" in line or name == "a.tif") and len(source.read_bytes()) == len(bare)
+
+
+def test_a_result_is_stripped_and_not_restored_again(restore, tmp_path):
+    source, made = save(tmp_path / "a.jpg", quality=20, exif=with_exif(Make="Camera")), tmp_path / "made.png"
+    assert restore(source, made)[0] == 0
+    before = read_image(made)
+    code, [line], _ = restore(made, tmp_path / "bare.png", "--strip")
+    assert code == 0 and "is a result already" in line
+    code, [line], _ = restore(made, "--in-place", "--strip")
+    assert code == 0 and "is a result already" in line
+    for path in (made, tmp_path / "bare.png"):
+        assert not metadata(path).exif
+        np.testing.assert_array_equal(read_image(path), before)
+
+
 def test_an_avif_of_more_bits_is_not_replaced(restore, tmp_path):
     source = tmp_path / "a.avif"
     cv2.imwrite(str(source), np.uint16(PHOTO) * 4, [cv2.IMWRITE_AVIF_DEPTH, 10])

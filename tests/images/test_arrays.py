@@ -66,18 +66,25 @@ def test_pil_images_are_turned_upright():
     np.testing.assert_array_equal(as_picture(image)[0].pixels, COLOR[::-1, ::-1])
 
 
+def test_floats_may_leave_their_range_by_what_rounding_does():
+    image = np.float32(COLOR) / 255
+    for given in (image * np.float32(1.0000005), image - np.float32(1e-7)):
+        np.testing.assert_array_equal(as_picture(given)[0].pixels, COLOR)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
         (COLOR.astype(np.int64), "expected a uint8 image in .* or a float one in .*, got int64"),
         (np.float32(COLOR), "float images are in .0, 1., got"),
+        (np.full((4, 4), 1.01), "float images are in .0, 1., got 1.01 to 1.01"),
         (np.full((4, 4), np.nan), "float images are in"),
         (COLOR[0, 0], "expected an image .H, W. or .H, W, channels., got .3,."),
         (COLOR[None], "expected an image .*, got .1, 20, 30, 3."),
         (b"no image", "not a readable image"),
         (Image.fromarray(np.float32(ALPHA)), "32 bits a channel"),
     ],
-    ids=["int", "0-255", "nan", "a row", "a batch", "bytes", "PIL of 32 bits"],
+    ids=["int", "0-255", "too light", "nan", "a row", "a batch", "bytes", "PIL of 32 bits"],
 )
 def test_what_is_no_image(image, message):
     with pytest.raises(ImageError, match=message):

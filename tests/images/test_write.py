@@ -12,7 +12,7 @@ from tfar.errors import ImageError
 from tfar.images import write
 from tfar.images.metadata import COMMENT, Metadata
 from tfar.images.read import Picture, read_image, read_pictures
-from tfar.images.write import WRITABLE, check_target, write_image, write_pictures
+from tfar.images.write import WRITABLE, check_target, write_bytes, write_image, write_pictures
 
 COLOR = data.astronaut()[:33, :41]
 GRAY = data.camera()[:33, :41]
@@ -228,6 +228,19 @@ def test_frames_that_are_repeated_are_the_same_picture(tmp_path, extension, orde
         )
 
 
+@pytest.mark.parametrize("extension", [".png", ".webp"])
+def test_what_is_seen_of_an_animation_counts_and_of_webp_nothing_else(tmp_path, extension):
+    rng = np.random.default_rng(1)
+    alpha = np.where(ALPHA < 128, 0, ALPHA).astype(np.uint8)
+    frames = [Picture(rng.integers(0, 256, COLOR.shape, np.uint8), alpha, duration=50.0) for _ in range(3)]
+    write_pictures(tmp_path / f"a{extension}", frames, verify=True)
+    for frame, written in zip(frames, read_pictures(tmp_path / f"a{extension}", frames="all"), strict=True):
+        np.testing.assert_array_equal(written.pixels[alpha > 0], frame.pixels[alpha > 0])
+    seen = dataclasses.replace(frames[2], pixels=frames[2].pixels ^ np.uint8(alpha > 0)[..., None])
+    with pytest.raises(ImageError, match="does not decode to the picture"):
+        write_wrongly(tmp_path / f"b{extension}", frames, [*frames[:2], seen])
+
+
 def write_wrongly(path, pictures, written):
     """Write and verify pictures in place of which others are written."""
     encode = write.encode
@@ -333,6 +346,17 @@ def test_nothing_is_replaced_by_what_does_not_decode(tmp_path, monkeypatch):
     monkeypatch.setattr(write, "encode", lambda file, *_: file.write(b"no picture"))
     with pytest.raises(ImageError, match=problem):
         write_pictures(path, [Picture(COLOR)], verify=True)
+
+
+def test_bytes_that_hold_other_pictures_replace_nothing(tmp_path):
+    path = save_image(tmp_path / "a.png", GRAY)
+    before, pictures = path.read_bytes(), read_pictures(path)
+    other = save_image(tmp_path / "b.png", 255 - GRAY).read_bytes()
+    with pytest.raises(ImageError, match=f"^{path}: what was written does not decode to the picture"):
+        write_bytes(path, other, same=pictures)
+    assert path.read_bytes() == before
+    write_bytes(path, other)
+    assert path.read_bytes() == other
 
 
 def test_what_replaces_a_file_has_its_owner(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@ import errno
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from helpers import save_image
@@ -122,9 +123,31 @@ def test_plan_refuses(tmp_path):
         plan([tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(ImageError, match="photo.jpg is no folder"):
         plan([source], source / "out.png")
+    with pytest.raises(ImageError, match="photo.jpg: is no folder"):
+        plan([source], f"{source}/", existing="overwrite")
+    with pytest.raises(ImageError, match="^-: standard output takes one picture, and candidates are several"):
+        plan([source], "-", candidates=2)
     for existing in ("refuse", "skip"):
         with pytest.raises(ImageError, match="the name is longer than 255 bytes"):
             plan([source], tmp_path / f"{'x' * 253}.png", existing=existing)
+
+
+def test_an_empty_path_is_not_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    source = save_image(tmp_path / "photo.jpg", COLOR)
+    monkeypatch.chdir(tmp_path)
+    for sources, target in (([""], tmp_path / "out"), ([source], ""), ([source, ""], tmp_path / "out")):
+        with pytest.raises(ImageError, match="^a path is empty"):
+            plan(sources, target)
+    with pytest.raises(ImageError, match="^a path is empty"):
+        plan_in_place([source, ""])
+    assert plan_in_place(["."])[0] == [Job(Path("photo.jpg"), (Path("photo.jpg"),))]
+
+
+def test_what_ends_as_folders_do_is_a_folder(tmp_path):
+    source = save_image(tmp_path / "photo.jpg", COLOR)
+    assert pairs(source, f"{tmp_path}/new/") == [(source, [tmp_path / "new" / "photo.png"])]
+    assert pairs(source, f"{tmp_path}/new/", extension=None) == [(source, [tmp_path / "new" / "photo.jpg"])]
+    assert pairs("-", f"{tmp_path}/new/") == [(STDIO, [tmp_path / "new" / "stdin.png"])]
 
 
 def test_files_that_exist(tmp_path):

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from tfar.batch.listing import Entry
 from tfar.batch.places import Place
-from tfar.restoration.files import name_targets
+from tfar.restoration.files import folded, name_targets
 
 SCHEMA = pa.schema([("source", pa.string()), ("target", pa.string()), ("error", pa.string())])
 HEAPS = 64
@@ -77,7 +77,7 @@ def _heaps(listed: Iterable[Entry], spool: Path) -> Iterator[list[Entry]]:
     files = [open(spool / str(number), "w", encoding="utf-8") for number in range(HEAPS)]
     for entry in listed:
         path = PurePosixPath(entry.relative)
-        never_changes = f"{path.parent}/{path.name.partition('.')[0]}"
+        never_changes = folded(PurePosixPath(f"{path.parent}/{path.name.partition('.')[0]}"))
         file = files[zlib.crc32(never_changes.encode()) % HEAPS]
         file.write(json.dumps([entry.source, entry.relative, entry.error]) + "\n")
     for file in files:

@@ -201,7 +201,7 @@ def _print(outcome, options: argparse.Namespace, say: Callable[[str], None]):
         notes = (*notes, outcome.found["advice"], f"{outcome.seconds:.2f} s")
     for target in outcome.job.targets:
         is_candidate = options.candidates and target != outcome.job.targets[-1]
-        said = (*notes, *_interval_note(source, target)) if is_candidate else notes
+        said = (*notes, *_interval_note(source, target)) if is_candidate and not options.quiet else notes
         remarks = f"  ({'; '.join(said)})" if said else ""
         say(f"{source} -> {target}{remarks}")
 

@@ -10,6 +10,7 @@ from tfar.errors import ImageError
 from tfar.images.read import Picture, picture_of, read_pictures
 
 FILES = (str, os.PathLike, bytes, bytearray, memoryview)
+ROUNDING = 1e-3  # by which floats may leave [0, 1], a quarter of a level
 
 
 def as_picture(image: Any) -> tuple[Picture, bool]:
@@ -33,9 +34,9 @@ def as_picture(image: Any) -> tuple[Picture, bool]:
         raise ImageError(f"expected an image (H, W) or (H, W, channels), got {array.shape}")
     is_float = np.issubdtype(array.dtype, np.floating)
     if is_float:
-        if array.size and not (0 <= array.min() and array.max() <= 1):  # NaN is refused, too
+        if array.size and not (-ROUNDING <= array.min() and array.max() <= 1 + ROUNDING):  # NaN is refused, too
             raise ImageError(f"float images are in [0, 1], got {array.min():g} to {array.max():g}")
-        colors = np.rint(array * 255).astype(np.uint8)
+        colors = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
     elif array.dtype == np.uint8:
         colors = array
     else:

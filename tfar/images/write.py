@@ -36,6 +36,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 95, "subsampling": "4:4:4"},
 }
 LOSSY = ("JPEG", "AVIF")
+ANOTHER = "what was written does not decode to the picture; nothing was replaced"
 OPAQUE = ("JPEG", "BMP")
 COLOR_ONLY = ("WEBP", "AVIF")  # hold gray in three channels
 LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536}
@@ -76,18 +77,25 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, form: str |
     def write(part: Path):
         with open(part, "w+b") as file:  # Pillow reads what it has written of a TIFF
             encode(file, pictures, form, path)
-        if verify and not _is_same(part.read_bytes(), pictures, lossless=form not in LOSSY):
-            raise ImageError(f"{path}: what was written does not decode to the picture; nothing was replaced")
+        if verify and not _is_same(part.read_bytes(), pictures, form):
+            raise ImageError(f"{path}: {ANOTHER}")
 
     _replace(path, write)
 
 
-def write_bytes(path: str | Path, data: bytes):
+def write_bytes(path: str | Path, data: bytes, *, same: Sequence[Picture] | None = None):
     """Write a file that is coded already; it appears whole or not at all.
 
+    Args:
+        path: the file; one that exists is replaced.
+        data: what it is to hold.
+        same: the pictures that must be in it.
+
     Raises:
-        ImageError: when the path cannot be written.
+        ImageError: when the path cannot be written, and when the data hold other pictures than ``same``.
     """
+    if same is not None and not _is_same(data, same, ""):
+        raise ImageError(f"{path}: {ANOTHER}")
     _replace(Path(path), lambda part: part.write_bytes(data))
 
 
@@ -227,14 +235,26 @@ def _chunks(options: Mapping[str, Any]) -> bytes:
     return chunks.getvalue()
 
 
-def _is_same(data: bytes, pictures: Sequence[Picture], *, lossless: bool) -> bool:
+def _is_same(data: bytes, pictures: Sequence[Picture], form: str) -> bool:
     """Whether a file that was just written decodes to its pictures."""
     try:
-        found = _merged(read_pictures(data, frames="all", max_megapixels=float("inf")))
+        found = read_pictures(data, frames="all", max_megapixels=float("inf"))
     except ImageError:
         return False
-    given = _merged(pictures)
+    given: Sequence[Picture] = pictures
+    if form == "WEBP" and len(pictures) > 1:  # has no place for hidden pixels
+        found, given = ([_without_hidden(picture) for picture in side] for side in (found, given))
+    found, given = _merged(found), _merged(given)
+    lossless = form not in LOSSY
     return len(found) == len(given) and all(_agree(*pair, lossless) for pair in zip(found, given, strict=True))
+
+
+def _without_hidden(picture: Picture) -> Picture:
+    """With black pixels where none are seen."""
+    if picture.alpha is None:
+        return picture
+    shown = (picture.alpha > 0).reshape(picture.alpha.shape + (1,) * (picture.pixels.ndim - 2))
+    return dataclasses.replace(picture, pixels=picture.pixels * shown)
 
 
 def _agree(found: Picture, given: Picture, lossless: bool) -> bool:

@@ -1,15 +1,17 @@
 """Pictures of results side by side."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 from PIL import Image, ImageDraw
 
 from tfar import pixels
 from tfar.evaluation import protocols
-from tfar.models import main_output
 from tfar.restoration.restorer import LAYER_NAMES, layer_restorers, region_mask
+
+if TYPE_CHECKING:
+    import keras
 
 LABEL_HEIGHT = 18
 
@@ -42,7 +44,7 @@ def side_by_side(images: Mapping[str, np.ndarray], *, columns: int | None = None
     return np.asarray(picture)
 
 
-def comparison(model: keras.Model, original: np.ndarray, quality: int) -> np.ndarray:
+def comparison(model: "keras.Model", original: np.ndarray, quality: int) -> np.ndarray:
     """The picture original | JPEG | restored of an original under the colour protocol.
 
     Of a region-aware network it shows L_B, L_T, the mask and the fused image, in two rows.
@@ -55,6 +57,8 @@ def comparison(model: keras.Model, original: np.ndarray, quality: int) -> np.nda
     Returns:
         uint8 RGB picture with labels.
     """
+    from tfar.models import main_output
+
     trial = protocols.color(original, quality)
     images = {"original": trial.original, f"JPEG QF{quality}": trial.jpeg}
     images |= {name: restore(trial.jpeg) for name, restore in layer_restorers(model).items()}

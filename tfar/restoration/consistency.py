@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from keras import ops
 
 from tfar import jpeg as codec
-from tfar import pixels, quantization
+from tfar import pixels
 from tfar.images.read import as_file, open_image, orientation, read_image
+from tfar.quantization import BLOCK, as_blocks, dct
 
 
 def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.ndarray) -> float:
@@ -29,14 +29,17 @@ def share_outside_interval(jpeg: np.ndarray, restored: np.ndarray, table: np.nda
     """
     if jpeg.shape != restored.shape:
         raise ValueError(f"the images differ in shape: {jpeg.shape} and {restored.shape}")
-    height, width = (side // quantization.BLOCK * quantization.BLOCK for side in jpeg.shape[:2])
+    height, width = (side // BLOCK * BLOCK for side in jpeg.shape[:2])
     if not height or not width:
         raise ValueError(f"an image of at least 8x8 pixels is needed, got {jpeg.shape}")
-    coded, repaired = (
-        pixels.to_float(image[:height, :width].reshape(1, height, width, -1)) for image in (jpeg, restored)
-    )
-    excess = codec.interval_excess(coded, repaired, table[None])
-    return float(ops.mean(ops.cast(excess > 0, "float32")))
+    coded, repaired = (_luma_dct(image[:height, :width]) for image in (jpeg, restored))
+    known = np.rint(coded / table) * table
+    return float(np.mean(np.abs(repaired - known) > table / 2))
+
+
+def _luma_dct(image: np.ndarray) -> np.ndarray:
+    luma = pixels.as_luma(image)[..., 0] if image.ndim == 3 else np.float32(image)
+    return dct(as_blocks(luma - 128))
 
 
 def file_share_outside_interval(source: Path, target: Path) -> float | None:
@@ -49,6 +52,6 @@ def file_share_outside_interval(source: Path, target: Path) -> float | None:
         if orientation(opened) != 1:
             return None
     table, image = codec.file_luma_table(source), read_image(source)
-    if table is None or min(image.shape[:2]) < quantization.BLOCK:
+    if table is None or min(image.shape[:2]) < BLOCK:
         return None
     return share_outside_interval(pixels.as_rgb(image), pixels.as_rgb(read_image(target)), table)  # WebP has no gray

@@ -118,14 +118,18 @@ class FileRestorer:
         data = sys.stdin.buffer.read() if job.source == STDIO else job.source
         pictures = read_pictures(data, frames=self.frames, partial=self.partial, max_megapixels=self.max_megapixels)
         first = pictures[0]
-        if first.metadata.note and not self.again:
+        is_result = first.metadata.note is not None and not self.again
+        if is_result and not self.strip:
             return Outcome(job, "skipped", (f"is a result already ({first.metadata.note}); --again restores it",))
         found = [
             inspect_picture(picture, data, quality=self.quality, page=page) for page, picture in enumerate(pictures)
         ]
-        untouched = not self.force and all(each.untouched for each in found)
+        untouched = is_result or (not self.force and all(each.untouched for each in found))
         advice = f"{found[0].advice}; --force restores it"
-        if untouched and (len(job.targets) > 1 or (job.in_place and _whole(pictures))):
+        if is_result:
+            advice = f"is a result already ({first.metadata.note}); --again restores it"
+        as_it_is = job.in_place and _whole(pictures) and not (self.strip and _is_strippable(pictures, data))
+        if untouched and (len(job.targets) > 1 or as_it_is):
             cut = [note for note in first.notes if note == CUT_SHORT]
             return Outcome(job, "skipped", (*cut, advice), found[0].as_dict())
         forms = [self._form(target, job, first) for target in job.targets]
@@ -161,7 +165,7 @@ class FileRestorer:
             if target == STDIO:
                 sys.stdout.buffer.write(content)
             else:
-                write_bytes(target, content)
+                write_bytes(target, content, same=pictures if job.in_place else None)
             return self._frames_left_out(first) if self.strip else ()
         if first.bits > 8 and self.depth == 16:
             problem = f"has lost nothing, but of its {first.bits} bits 8 would be written"
@@ -211,7 +215,7 @@ class FileRestorer:
             result[hidden] = picture.pixels[hidden] * scale
             alpha = alpha * scale
         metadata = self._metadata(picture)
-        metadata = metadata if self.strip else metadata.with_note(self.version, _name(self.preset))
+        metadata = metadata if self.strip else metadata.with_note(self.version, presets.title(self.preset))
         return dataclasses.replace(picture, pixels=result, alpha=alpha, metadata=metadata)
 
     def _write(self, job: Job, forms: Sequence[str], versions: Sequence[Sequence[Picture]]):
@@ -293,15 +297,16 @@ def _whole(pictures: Sequence[Picture]) -> bool:
     return len(pictures) == pictures[0].frames or pictures[0].format == "MPO"
 
 
+def _is_strippable(pictures: Sequence[Picture], data: Path | bytes) -> bool:
+    """Whether a file holds anything that ``strip`` leaves out."""
+    if pictures[0].format in JPEG_FORMATS:
+        return stripped(_content(data)) != _content(data)
+    return any(picture.metadata != picture.metadata.stripped() for picture in pictures)
+
+
 def _own_form(picture: Picture) -> str:
     """Pillow's name of the format in which a picture is stored."""
     return "JPEG" if picture.format in JPEG_FORMATS else picture.format
-
-
-def _name(preset: str) -> str:
-    """What to call a preset in what others get: of one that is a file or folder not the way to it."""
-    file = Path(preset)
-    return presets.title(file if file.suffix == ".keras" else file / "model.keras")
 
 
 def _content(data: Path | bytes) -> bytes:

@@ -9,7 +9,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tfar.errors import ImageError, TfarError
 from tfar.images.read import find_images
@@ -67,9 +67,9 @@ def plan(
 
     Args:
         sources: image files and folders; ``-`` is standard input.
-        target: the file to write, or an existing folder, for one file, and ``-`` is standard output; for a folder the
-            folder in which the same tree is made; for several sources the folder that gets them all, as ``cp`` does.
-            Where it lies inside a source, what it holds is not taken for a source.
+        target: the file to write, or a folder, which exists or ends in ``/``, for one file, and ``-`` is standard
+            output; for a folder the folder in which the same tree is made; for several sources the folder that gets
+            them all, as ``cp`` does. Where it lies inside a source, what it holds is not taken for a source.
         extension: of the files written into a folder; None keeps the names. Two files that differ in the extension
             only keep it: ``a.jpg.png``.
         candidates: write so many restorations of each image, ``a-1.png``, ``a-2.png`` ..., and last a contact sheet
@@ -78,16 +78,20 @@ def plan(
         existing: ``refuse``, ``skip`` or ``overwrite`` files that exist.
 
     Raises:
-        ImageError: when a source does not exist or a folder holds no images, a target cannot be of that kind or exists,
-            two images would be written to one file, or an input would be overwritten.
+        ImageError: when a source does not exist or a folder holds no images, a path is empty, a target cannot be of
+            that kind or exists, two images would be written to one file, or an input would be overwritten.
     """
-    paths = [Path(source) for source in sources]
-    folder = Path(target)
+    *paths, folder = _paths([*sources, target])
+    if candidates and folder == STDIO:
+        raise ImageError("-: standard output takes one picture, and candidates are several; name a file")
     others: dict[Path, str] = {}
     if len(paths) == 1 and not paths[0].is_dir():
         [source] = paths
         _check_exists(source)
-        into = os.path.isdir(folder) and folder != STDIO  # False for a name too long, of which is_dir complains
+        is_folder = os.path.isdir(folder)  # False for a name too long, of which is_dir complains
+        into = folder != STDIO and (is_folder or os.fspath(target).endswith(("/", os.sep)))
+        if into and not is_folder and folder.exists():
+            raise ImageError(f"{folder}: is no folder")
         named = {source: folder / _name(Path(source.name), extension) if into else folder}
     else:
         if folder.exists() and not folder.is_dir():
@@ -108,11 +112,12 @@ def plan_in_place(sources: Sequence[str | Path], *, recursive: bool = True) -> t
     Links and read-only files in folders are left out, each with the reason.
 
     Raises:
-        ImageError: when a source does not exist, is a link or read-only, or a folder holds no images.
+        ImageError: when a source does not exist, is a link or read-only, or its path empty, or a folder holds no
+            images.
     """
     files: dict[Path, Path] = {}  # by the path without links and dots, so that none is there twice
     others: dict[Path, str] = {}
-    for source in map(Path, sources):
+    for source in _paths(sources):
         _check_exists(source)
         found, passed = _images(source, recursive) if source.is_dir() else ([source], {})
         others |= passed
@@ -131,17 +136,17 @@ def plan_in_place(sources: Sequence[str | Path], *, recursive: bool = True) -> t
 def name_targets(paths: Iterable[Path], extension: str | None) -> dict[Path, Path]:
     """Paths of files below a folder, each with that of its result below another one, named as for :func:`plan`."""
     paths = list(paths)
-    stems = collections.Counter(_folded(path.with_suffix("")) for path in paths)
-    stems.update(map(_folded, paths))
+    stems = collections.Counter(folded(path.with_suffix("")) for path in paths)
+    stems.update(map(folded, paths))
     return {
         path: Path(f"{path}{extension}")
-        if extension is not None and stems[_folded(path.with_suffix(""))] > 1
+        if extension is not None and stems[folded(path.with_suffix(""))] > 1
         else path.parent / _name(path, extension)
         for path in paths
     }
 
 
-def _folded(path: Path) -> str:
+def folded(path: PurePath) -> str:
     """What is one name where file systems tell neither upper from lower case nor composed from other letters."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
@@ -190,6 +195,13 @@ def disk_is_full(error: BaseException) -> bool:
             return True
         cause = cause.__cause__
     return False
+
+
+def _paths(given: Sequence[str | Path]) -> list[Path]:
+    """As paths; the empty one would be the folder that one is in."""
+    if "" in given:
+        raise ImageError("a path is empty (a variable of the shell that is not set?)")
+    return [Path(path) for path in given]
 
 
 def _check_exists(source: Path):

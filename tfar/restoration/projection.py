@@ -15,7 +15,7 @@ from PIL import JpegImagePlugin
 from tfar import pixels
 from tfar.images.read import END, open_image
 from tfar.images.turns import as_stored, upright
-from tfar.quantization import BLOCK, dct_basis, holds_luma
+from tfar.quantization import BLOCK, as_blocks, dct, dct_basis, holds_luma
 
 RGB_FROM_YCBCR = np.linalg.inv(pixels.YCBCR_FROM_RGB)
 STRIP = 64 * BLOCK  # rows at a time, so that memory does not grow with the picture
@@ -96,11 +96,11 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
     outside = np.empty_like(found)
     for i, table in enumerate(tables):
         half = np.where(table > 0, table / 2, np.float32(np.inf))  # a damaged file may hold zeros, which say nothing
-        given = _blocks(planes[..., i])
+        given = as_blocks(planes[..., i])
         clipped = ((given == 0) | (given == 255)).any(axis=(-2, -1), keepdims=True)
-        decoded = _dct(np.float32(given) - 128)
+        decoded = dct(np.float32(given) - 128)
         known = np.where(clipped, decoded, np.rint(decoded / np.maximum(table, 1)) * table)
-        coefficients = _dct(_blocks(found[..., i]))
+        coefficients = dct(as_blocks(found[..., i]))
         excess = coefficients - np.clip(coefficients, known - half, known + half)
         outside[..., i] = _joined(dct_basis().T @ excess @ dct_basis())
     if colors.ndim == 2:
@@ -108,16 +108,6 @@ def _excess(colors: np.ndarray, planes: np.ndarray, tables: np.ndarray) -> np.nd
     return outside @ RGB_FROM_YCBCR[:, :count].T
 
 
-def _blocks(plane: np.ndarray) -> np.ndarray:
-    """``(H, W)`` as ``(H/8, W/8, 8, 8)``."""
-    height, width = plane.shape
-    return plane.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).swapaxes(1, 2)
-
-
 def _joined(blocks: np.ndarray) -> np.ndarray:
     rows, columns = blocks.shape[:2]
     return blocks.swapaxes(1, 2).reshape(rows * BLOCK, columns * BLOCK)
-
-
-def _dct(blocks: np.ndarray) -> np.ndarray:
-    return dct_basis() @ blocks @ dct_basis().T
