@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import struct
 import tarfile
 import threading
 
@@ -191,6 +192,40 @@ def test_stray_bytes_between_segments_are_passed_over(opened, folder, tmp_path):
     [card] = restore(opened, tmp_path / "stray.jpg")
     assert card.get_attribute("data-state") == "done", card.text
     assert download(opened, folder, card).size == (80, 100)
+
+
+def with_exif_behind_the_frame(content):
+    """A JPEG with its EXIF moved behind the frame header, where it may stand, too."""
+    start = content.index(b"\xff\xe1")
+    end = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+    frame = content.index(b"\xff\xc0", end)
+    behind = frame + 2 + int.from_bytes(content[frame + 2 : frame + 4], "big")
+    return content[:start] + content[end:behind] + content[start:end] + content[behind:]
+
+
+def with_a_long_orientation(content):
+    """A JPEG of which EXIF holds the orientation in four bytes; browsers then take the picture as it is stored."""
+    short, long = (struct.pack("<HHI", ORIENTATION, kind, 1) for kind in (3, 4))
+    assert content.count(short) == 1
+    return content.replace(short, long)
+
+
+@pytest.mark.parametrize(
+    "changed, size", [(with_exif_behind_the_frame, (80, 100)), (with_a_long_orientation, (100, 80))]
+)
+def test_a_jpeg_is_turned_as_the_browser_turns_it(opened, folder, tmp_path, changed, size):
+    exif = Image.Exif()
+    exif.endian, exif[ORIENTATION] = "<", 6
+    content = io.BytesIO()
+    Image.fromarray(PHOTO[:80, :100]).save(content, "JPEG", exif=exif)
+    file = tmp_path / f"{changed.__name__}.jpg"
+    file.write_bytes(changed(content.getvalue()))
+    [card] = restore(opened, file)
+    assert card.get_attribute("data-state") == "done", card.text
+    shown = opened.execute_script(
+        "return [arguments[0].naturalWidth, arguments[0].naturalHeight]", one(card, ".before")
+    )
+    assert (download(opened, folder, card).size, tuple(shown)) == (size, size)
 
 
 def test_the_png_has_no_extension_of_the_jpeg(opened, tmp_path):

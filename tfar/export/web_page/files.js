@@ -12,20 +12,19 @@
 function jpegHeader(bytes) {
   if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return null;
   const parts = [];
-  let orientation;
+  let components, orientation;
   for (const {marker, content} of segments(bytes)) {
     if (marker === 0xe2 && starts(content, "ICC_PROFILE\0")) parts[content[12]] = content.subarray(14);
     if (isExif(marker, content)) orientation ??= exifOrientation(content);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (isFrame) {
-      const gray = content[5] === 1;
-      const isInks = content[5] === 4; // CMYK, which browsers decode to RGB
-      const profile = joined(Object.values(parts));
-      const fits = !isInks && starts(profile.subarray(16), gray ? "GRAY" : "RGB ");
-      return {gray, profile: fits ? profile : null, orientation: orientation ?? 1};
-    }
+    if (isFrame) components ??= content[5];
   }
-  return null;
+  if (components === undefined) return null;
+  const gray = components === 1;
+  const isInks = components === 4; // CMYK, which browsers decode to RGB
+  const profile = joined(Object.values(parts));
+  const fits = !isInks && starts(profile.subarray(16), gray ? "GRAY" : "RGB ");
+  return {gray, profile: fits ? profile : null, orientation: orientation ?? 1};
 }
 
 /** The segments of a JPEG before its first scan; contents are views of its bytes. */
@@ -52,7 +51,7 @@ function isExif(marker, content) {
   return marker === 0xe1 && starts(content, "Exif\0\0");
 }
 
-/** The orientation in a segment with EXIF; 1 where there is none that can be read. */
+/** The orientation in a segment with EXIF; 1 where there is none that can be read, or that browsers do not heed. */
 function exifOrientation(content) {
   try {
     const tiff = new DataView(content.buffer, content.byteOffset + 6, content.length - 6);
@@ -61,7 +60,8 @@ function exifOrientation(content) {
     for (let i = 0; i < tiff.getUint16(directory, little); i++) {
       const entry = directory + 2 + 12 * i;
       if (tiff.getUint16(entry, little) !== 0x0112) continue;
-      const value = tiff.getUint16(entry + 8, little);
+      const isShort = tiff.getUint16(entry + 2, little) === 3;
+      const value = isShort ? tiff.getUint16(entry + 8, little) : 1;
       return value >= 1 && value <= 8 ? value : 1;
     }
   } catch {
