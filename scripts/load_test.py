@@ -126,7 +126,8 @@ def load(server, choices, options, process: psutil.Process | None) -> tuple[Tall
     memory = []
     while time.monotonic() < end:
         if process:
-            memory.append(process.memory_info().rss / 1e6)
+            with contextlib.suppress(psutil.Error):  # it is gone, which the requests that fail will tell
+                memory.append(process.memory_info().rss / 1e6)
         time.sleep(0.25)
     for thread in threads:
         thread.join()

@@ -2,6 +2,7 @@ import os
 
 import load_test
 import numpy as np
+import psutil
 import pytest
 from load_test import Tally
 from serve_client import RequestFailed
@@ -89,6 +90,17 @@ def test_what_goes_wrong_is_seen(options, monkeypatch, capsys, bad, fault):
     alone = 2 * options.files  # requests before the load
     monkeypatch.setattr(load_test, "connect", lambda options: Broken(connect(options), alone, bad))
     with pytest.raises(TfarError, match=fault):
+        load_test.run(options)
+
+
+def test_a_server_that_is_gone_is_told_by_its_requests(options, monkeypatch):
+    def memory_info(process):
+        raise psutil.NoSuchProcess(process.pid)
+
+    connect = load_test.connect
+    monkeypatch.setattr(load_test, "connect", lambda options: Broken(connect(options), 2 * options.files, gone))
+    monkeypatch.setattr(psutil.Process, "memory_info", memory_info)
+    with pytest.raises(TfarError, match="requests failed, such as: cannot be reached"):
         load_test.run(options)
 
 

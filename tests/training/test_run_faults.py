@@ -192,9 +192,9 @@ def explosion(monkeypatch):
         factor = ops.where(late, float("nan"), 1.0) if trainer.phase.learning_rate > BOUND else 1.0
         return {name: value * factor for name, value in terms(trainer, step).items()}
 
-    def noting(trainer, phase):
+    def noting(trainer, phase, updates):
         rates.append(phase.learning_rate)
-        begin(trainer, phase)
+        begin(trainer, phase, updates)
 
     monkeypatch.setattr(Trainer, "_terms", exploding)
     monkeypatch.setattr(Trainer, "begin", noting)

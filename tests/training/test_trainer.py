@@ -147,15 +147,16 @@ def test_weight_decay_of_the_recipe_reaches_muon():
     assert (trainer.optimizer.weight_decay, trainer.optimizer.adam_weight_decay) == (0.3, 0.3)
 
 
-def test_every_step_is_averaged():
+@pytest.mark.parametrize("before", [0, 7])
+def test_every_step_is_averaged(before):
     recipe = plain_recipe(optimizer=Optimizer(average=0.5), phases=(Phase(epochs=1, terms={"mse": 1.0}),))
     batch = batch_for(recipe)
     trainer = Trainer(recipe)
-    trainer.begin(recipe.phases[0])
+    trainer.begin(recipe.phases[0], before)
     expected = trainer.averaged_generator.get_weights()
-    for step in (1, 2):
+    for step in (before + 1, before + 2):
         trainer.train_step(batch)
-        kept = (1 + step) / (10 + step)
+        kept = min(0.5, (1 + step) / (10 + step))
         expected = [kept * e + (1 - kept) * w for e, w in zip(expected, trainer.generator.get_weights())]
     for found, wanted in zip(trainer.averaged_generator.get_weights(), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)

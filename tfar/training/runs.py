@@ -160,7 +160,7 @@ class Run:
             if done >= end:
                 continue
             with strategy.scope():
-                trainer.begin(_slower(phase, rates))
+                trainer.begin(_slower(phase, rates), begin * recipe.steps_per_epoch)
                 if done == self.latest_epoch():
                     self._restore(trainer, done, optimizers=done > begin or goes_on)
             steps = recipe.steps_per_epoch

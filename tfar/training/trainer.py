@@ -187,9 +187,14 @@ class Trainer(keras.Model):
     def metrics(self):
         return list(self._means.values())
 
-    def begin(self, phase: Phase):
-        """Set the terms of a phase and give both networks fresh optimizers."""
-        self.phase = phase
+    def begin(self, phase: Phase, updates: int = 0):
+        """Set the terms of a phase and give both networks fresh optimizers.
+
+        Args:
+            phase: what is learned, and at which rates.
+            updates: of the generator, before the phase; its average goes on from them.
+        """
+        self.phase, self._updates_before = phase, updates
         self.adversarial = not phase.terms.keys().isdisjoint(ADVERSARIAL_TERMS)
         self.discriminator_optimizer = self._discriminator_optimizer() if self.adversarial else None
         self.compile(optimizer=self._generator_optimizer(), jit_compile=False)
@@ -218,8 +223,8 @@ class Trainer(keras.Model):
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         # 5. Average the generators of all steps.
         if self.averaged_generator is not self.generator:
-            decay = self.recipe.optimizer.average
-            update_average(self.averaged_generator, self.generator, decay, self.optimizer.iterations)
+            decay, updates = self.recipe.optimizer.average, self.optimizer.iterations + self._updates_before
+            update_average(self.averaged_generator, self.generator, decay, updates)
         return self._log(values, step)
 
     def test_step(self, batch):
