@@ -376,12 +376,12 @@ def test_layers_that_find_no_place_are_named():
         copy_matching_weights(deep, shallow)
 
 
-@pytest.mark.parametrize("part", ["edge_cnn", "texture_generator"])
-def test_the_recipe_general_goes_on_from_the_preset(part):
-    recipe = {"edge_cnn": RECIPES["general"].base, "texture_generator": RECIPES["general"].texture}[part]
+@pytest.mark.parametrize("preset, part", [("general", "base"), ("general", "texture"), ("tiny", "base")])
+def test_a_recipe_goes_on_from_the_preset_of_its_name(preset, part):
+    recipe = getattr(RECIPES[preset], part)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert copy_matching_weights(presets.load("general"), build(recipe.generator)) == []
+        assert copy_matching_weights(presets.load(preset), build(recipe.generator)) == []
 
 
 def test_a_network_of_other_units_is_refused():

@@ -430,7 +430,7 @@ RECIPES = {
     "paper": _paper(),
     "general": _efficient(
         _EVERY_JPEG,
-        {**_LEAKY, "blocks": [2, 1, 2, 1, 2]},  # the preset's, so that a training can go on from it
+        {**_LEAKY, "blocks": [2, 1, 2, 1, 2]},  # as for `tiny`, the preset's: a training can go on from it
         steps_per_epoch=500,
         terms=_RELATIVE_TERMS,
         base={"epochs": 96, "learning_rate": 7e-4, "warmup": 200},
@@ -441,7 +441,7 @@ RECIPES = {
     ),
     "tiny": _efficient(
         dataclasses.replace(_EVERY_JPEG, gray=0.3),
-        {**THREE_SCALES, "filters": 12, "blocks": 5, "head": 12, "expansion": 3},
+        {**THREE_SCALES, "filters": 12, "blocks": [1, 1, 1, 1, 2], "head": 12, "expansion": 3},
         steps_per_epoch=500,
         terms=_RELATIVE_TERMS,
         base={"epochs": 40, "learning_rate": 3e-3, "warmup": 200},
