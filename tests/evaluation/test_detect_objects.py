@@ -60,7 +60,7 @@ def test_versions_are_made_and_scored(script, photos, tmp_path, monkeypatch, fus
     arguments = ("--quality", 10, 40, "--preset", fused_file, "--folder", f"AR-CNN@20={others}")
     run(script, photos, found, *arguments)
     results = read(found)
-    layers = [f"{fused_file.stem} {layer}" for layer in ("base", "texture", "fused")]
+    layers = [f"{fused_file.parent.name} {layer}" for layer in ("base", "texture", "fused")]
     labels = ["original", *(f"{name}@{quality}" for quality in (10, 40) for name in ["JPEG", *layers]), "AR-CNN@20"]
     assert sorted(results) == sorted(labels)
     for boxes in results.values():

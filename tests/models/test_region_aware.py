@@ -163,7 +163,7 @@ def test_blocks_of_every_scale(given, counts):
 
 
 @pytest.mark.parametrize(
-    "name, limit, base, parameters", [("general", 150_000, 124_472, 3_228_816), ("tiny", 15_000, 12_285, 223_576)]
+    "name, limit, base, parameters", [("general", 165_000, 161_336, 3_376_592), ("tiny", 15_000, 14_229, 231_400)]
 )
 def test_the_blind_networks_stay_within_their_arithmetic(name, limit, base, parameters):
     for recipe in (RECIPES[name].base, RECIPES[name].texture):
