@@ -131,6 +131,8 @@ def metadata_of(image: Image.Image, upright: Image.Image) -> Metadata:
     if comment := image.info.get("comment"):
         texts[COMMENT] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
     resolution = tuple(map(float, image.info.get("dpi") or ()))
+    if image.format == "TIFF" and tiff_tag(image, ExifTags.Base.XResolution) is None:
+        resolution = ()  # Pillow says 1 where the file says nothing
     return Metadata(
         exif=exif.tobytes() if len(exif) else b"",
         xmp=xmp.encode() if isinstance(xmp, str) else bytes(xmp),

@@ -77,7 +77,8 @@ def write_pictures(path: str | Path, pictures: Sequence[Picture], *, form: str |
     def write(part: Path):
         with open(part, "w+b") as file:  # Pillow reads what it has written of a TIFF
             encode(file, pictures, form, path)
-        if verify and not _is_same(part.read_bytes(), pictures, form):
+        hidden = form != "WEBP" or len(pictures) == 1  # an animated WebP has no place for hidden pixels
+        if verify and not _is_same(part.read_bytes(), pictures, lossless=form not in LOSSY, hidden=hidden):
             raise ImageError(f"{path}: {ANOTHER}")
 
     _replace(path, write)
@@ -94,7 +95,7 @@ def write_bytes(path: str | Path, data: bytes, *, same: Sequence[Picture] | None
     Raises:
         ImageError: when the path cannot be written, and when the data hold other pictures than ``same``.
     """
-    if same is not None and not _is_same(data, same, ""):
+    if same is not None and not _is_same(data, same):
         raise ImageError(f"{path}: {ANOTHER}")
     _replace(Path(path), lambda part: part.write_bytes(data))
 
@@ -235,17 +236,16 @@ def _chunks(options: Mapping[str, Any]) -> bytes:
     return chunks.getvalue()
 
 
-def _is_same(data: bytes, pictures: Sequence[Picture], form: str) -> bool:
-    """Whether a file that was just written decodes to its pictures."""
+def _is_same(data: bytes, pictures: Sequence[Picture], *, lossless: bool = True, hidden: bool = True) -> bool:
+    """Whether a file decodes to pictures; ``hidden`` where pixels that are not seen must be the same, too."""
     try:
         found = read_pictures(data, frames="all", max_megapixels=float("inf"))
     except ImageError:
         return False
     given: Sequence[Picture] = pictures
-    if form == "WEBP" and len(pictures) > 1:  # has no place for hidden pixels
+    if not hidden:
         found, given = ([_without_hidden(picture) for picture in side] for side in (found, given))
     found, given = _merged(found), _merged(given)
-    lossless = form not in LOSSY
     return len(found) == len(given) and all(_agree(*pair, lossless) for pair in zip(found, given, strict=True))
 
 

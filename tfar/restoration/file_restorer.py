@@ -118,16 +118,15 @@ class FileRestorer:
         data = sys.stdin.buffer.read() if job.source == STDIO else job.source
         pictures = read_pictures(data, frames=self.frames, partial=self.partial, max_megapixels=self.max_megapixels)
         first = pictures[0]
-        is_result = first.metadata.note is not None and not self.again
-        if is_result and not self.strip:
-            return Outcome(job, "skipped", (f"is a result already ({first.metadata.note}); --again restores it",))
+        note = None if self.again else first.metadata.note
+        already = f"is a result already ({note}); --again restores it"
+        if note and not self.strip:
+            return Outcome(job, "skipped", (already,))
         found = [
             inspect_picture(picture, data, quality=self.quality, page=page) for page, picture in enumerate(pictures)
         ]
-        untouched = is_result or (not self.force and all(each.untouched for each in found))
-        advice = f"{found[0].advice}; --force restores it"
-        if is_result:
-            advice = f"is a result already ({first.metadata.note}); --again restores it"
+        untouched = note is not None or (not self.force and all(each.untouched for each in found))
+        advice = already if note else f"{found[0].advice}; --force restores it"
         as_it_is = job.in_place and _whole(pictures) and not (self.strip and _is_strippable(pictures, data))
         if untouched and (len(job.targets) > 1 or as_it_is):
             cut = [note for note in first.notes if note == CUT_SHORT]
@@ -300,7 +299,8 @@ def _whole(pictures: Sequence[Picture]) -> bool:
 def _is_strippable(pictures: Sequence[Picture], data: Path | bytes) -> bool:
     """Whether a file holds anything that ``strip`` leaves out."""
     if pictures[0].format in JPEG_FORMATS:
-        return stripped(_content(data)) != _content(data)
+        content = _content(data)
+        return stripped(content) != content
     return any(picture.metadata != picture.metadata.stripped() for picture in pictures)
 
 

@@ -358,11 +358,12 @@ def copy_matching_weights(source: keras.Model, target: keras.Model) -> list[str]
             kept.append(layer.name)
     if len(kept) == len(weighted):
         raise CheckpointError(f"no layer of {source.name} has the name and shapes of one of {target.name}'s")
-    left = [name for name, layer in sources.items() if layer.weights and name not in {w.name for w in weighted}]
-    if left and source.name == target.name:
+    names = {layer.name for layer in weighted}
+    dropped = [name for name, layer in sources.items() if layer.weights and name not in names]
+    if dropped and source.name == target.name:
         warnings.warn(
             f"the network to start from has layers that this recipe's lacks, and does worse without them: "
-            f"{', '.join(left)}; generator.options of its recipe.json keep them",
+            f"{', '.join(dropped)}; generator.options of its recipe.json keep them",
             stacklevel=2,
         )
     return kept

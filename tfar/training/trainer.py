@@ -192,7 +192,8 @@ class Trainer(keras.Model):
 
         Args:
             phase: what is learned, and at which rates.
-            updates: of the generator, before the phase; its average goes on from them.
+            updates: of the generator in this run before the phase, so that its average does not begin anew. Where the
+                optimizer's state goes on, too, some count twice, which changes nothing once the average has begun.
         """
         self.phase, self._updates_before = phase, updates
         self.adversarial = not phase.terms.keys().isdisjoint(ADVERSARIAL_TERMS)
