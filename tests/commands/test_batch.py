@@ -30,8 +30,8 @@ def test_a_folder_on_this_machine(run, tmp_path):
     (tmp_path / "in" / "bad.jpg").write_bytes(b"no")
     (tmp_path / "in" / "notes.txt").write_text("no image")
     code, out, err = run("batch", tmp_path / "in", tmp_path / "out", "--workers", 1, "--report", tmp_path / "report")
-    assert code == 2
-    assert out == ["1 failed, 3 restored", "passed over: 1 no image", f"report: {tmp_path}/report"]
+    lines = ["1 failed, 3 restored", "passed over: 1 no image", f"report: {tmp_path}/report"]
+    assert (code, out) == (2, lines), err
     assert f"tfar: {tmp_path}/in/bad.jpg: not a readable image (unknown format)" in err
     assert files_below(tmp_path / "out") == ["a.png", "sub/b.jpg.png", "sub/b.webp.png"]
     rows = pandas.read_parquet(tmp_path / "report").set_index("path")
@@ -54,6 +54,41 @@ def test_mistakes_are_told_before_anything_is_started(run, tmp_path, monkeypatch
         code, out, err = run("batch", *arguments)
         assert (code, out) == (2, []) and message in err[-1], err
     assert files_below(tmp_path) == ["in/000000.parquet", "in/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("address", "attempts", "place"), [((), 3, "this machine"), (("--address", "host:1"), 1, "host:1")]
+)
+def test_ray_that_does_not_start(refused, tmp_path, monkeypatch, address, attempts, place):
+    pytest.importorskip("ray", reason="needs Ray")
+    tried = []
+
+    def init(**how):
+        tried.append(how["address"])
+        raise Exception("The current node timed out\nduring startup")  # as Ray does
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", init)
+    save_photos(tmp_path / "in", "a.jpg")
+    line = refused("batch", tmp_path / "in", tmp_path / "out", *address)
+    assert line == f"tfar: {place}: Ray cannot be started or reached: The current node timed out"
+    assert len(tried) == attempts
+
+
+def test_a_second_start_of_ray_may_succeed(monkeypatch):
+    pytest.importorskip("ray", reason="needs Ray")
+    from tfar.batch import cluster
+
+    results = iter([RuntimeError("no port"), None])
+
+    def init(**_):
+        if error := next(results):
+            raise error
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", init)
+    with cluster._ray(cluster.Machines(workers=1)):
+        assert not list(results)
 
 
 def test_without_ray(run, monkeypatch):

@@ -33,6 +33,7 @@ from tfar.terminal import bar
 PARCEL = 8  # pictures that a worker takes at a time
 MEMORY = 1_500_000_000  # bytes that a worker takes, about
 STORE = 100_000_000  # bytes of shared memory for plans and reports, which hold no pixels
+STARTS = 3  # of Ray on this machine, before it is given up
 LIST = f"{QUARANTINED}.json"
 
 
@@ -187,17 +188,26 @@ def _ray(machines: Machines) -> Iterator[None]:
     if not address:
         cpus = 1 + machines.cpus * (machines.workers or _fitting(machines, cores(), free_memory()))
         here = {"address": "local", "num_cpus": cpus, "object_store_memory": STORE, "include_dashboard": False}
-    try:
-        with backend.starting():
-            ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise TfarError(
-            f"{address or 'this machine'}: Ray cannot be started or reached: {first_line(error)}"
-        ) from error
+    _start(**here)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(**here: Any):
+    """Start or reach Ray. On a busy machine its processes may miss their deadlines: a start here is tried again."""
+    local = here["address"] == "local"
+    for attempts in reversed(range(STARTS if local else 1)):
+        try:
+            with backend.starting():
+                ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # Ray raises bare ones, too
+            ray.shutdown()
+            if not attempts:
+                place = "this machine" if local else here["address"]
+                raise TfarError(f"{place}: Ray cannot be started or reached: {first_line(error)}") from error
 
 
 @contextlib.contextmanager
