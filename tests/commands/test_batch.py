@@ -1,5 +1,6 @@
 import importlib.util
 import re
+import signal
 
 import pandas
 import pytest
@@ -75,20 +76,22 @@ def test_ray_that_does_not_start(refused, tmp_path, monkeypatch, address, attemp
     assert len(tried) == attempts
 
 
-def test_a_second_start_of_ray_may_succeed(monkeypatch):
+def test_a_second_start_of_ray_may_succeed_and_sigterm_stays_as_it_was(monkeypatch):
     pytest.importorskip("ray", reason="needs Ray")
     from tfar.batch import cluster
 
     results = iter([RuntimeError("no port"), None])
+    before = signal.getsignal(signal.SIGTERM)
 
     def init(**_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if error := next(results):
             raise error
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("ray.init", init)
     with cluster._ray(cluster.Machines(workers=1)):
-        assert not list(results)
+        assert not list(results) and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_without_ray(run, monkeypatch):
