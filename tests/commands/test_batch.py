@@ -66,6 +66,7 @@ def test_ray_that_does_not_start(refused, tmp_path, monkeypatch, address, attemp
 
     def init(**how):
         tried.append(how["address"])
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Exception("The current node timed out\nduring startup")  # as Ray does
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -73,7 +74,7 @@ def test_ray_that_does_not_start(refused, tmp_path, monkeypatch, address, attemp
     save_photos(tmp_path / "in", "a.jpg")
     line = refused("batch", tmp_path / "in", tmp_path / "out", *address)
     assert line == f"tfar: {place}: Ray cannot be started or reached: The current node timed out"
-    assert len(tried) == attempts
+    assert len(tried) == attempts and signal.getsignal(signal.SIGTERM) == signal.default_int_handler  # of tfar.cli
 
 
 def test_a_second_start_of_ray_may_succeed_and_sigterm_stays_as_it_was(monkeypatch):

@@ -199,19 +199,28 @@ def _ray(machines: Machines) -> Iterator[None]:
 def _start(**here: Any):
     """Start or reach Ray. On a busy machine its processes may miss their deadlines: a start here is tried again."""
     local = here["address"] == "local"
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    for attempts in reversed(range(STARTS if local else 1)):
-        try:
-            with backend.starting():
-                ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
-            break
-        except Exception as error:  # Ray raises bare ones, too
-            ray.shutdown()
-            if not attempts:
-                place = "this machine" if local else here["address"]
-                raise TfarError(f"{place}: Ray cannot be started or reached: {first_line(error)}") from error
-    with contextlib.suppress(TypeError, ValueError):  # of no handler of Python's; in another thread than the main one
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it, in Python and beneath
+    with _sigterm_kept():
+        for left in reversed(range(STARTS if local else 1)):
+            try:
+                with backend.starting():
+                    ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+                return
+            except Exception as error:  # Ray raises bare ones, too
+                ray.shutdown()
+                if not left:
+                    place = "this machine" if local else here["address"]
+                    raise TfarError(f"{place}: Ray cannot be started or reached: {first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """SIGTERM does afterwards what it did before: Ray takes it, in Python and beneath, and prints a stack."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TypeError, ValueError):  # no handler of Python's; another thread than the main one
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
